@@ -1,0 +1,98 @@
+"""What a stage tells whoever watches it: a bar on a terminal, lines elsewhere, events for a flow.
+
+A stage that runs under a flow (GANPIPE_EVENTS=1) prints, beside its lines for people, lines
+that start with PREFIX and hold one JSON object. Its `event` is one of
+
+    start     the stage's code really runs (a cached stage never says so)
+    progress  done, total (float), unit, rate (text, may be empty)
+    history   path of the history.jsonl that grows while a stage trains
+    error     message for the user: the stage ends with exit code 2
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+PREFIX = "::ganpipe "
+VARIABLE = "GANPIPE_EVENTS"
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def emit(stage: str, event: str, **values: Any) -> None:
+    """Print one event, if somebody asked for events."""
+    if os.environ.get(VARIABLE) == "1":
+        line = json.dumps({"stage": stage, "event": event, **values})
+        sys.stdout.write(f"{PREFIX}{line}\n")
+        sys.stdout.flush()
+
+
+def parse(line: str) -> dict[str, Any] | None:
+    """The event that a line of output carries, or None when it is a line for people."""
+    if not line.startswith(PREFIX):
+        return None
+    event: dict[str, Any] = json.loads(line.removeprefix(PREFIX))
+    return event
+
+
+class Progress:
+    """Counts up to a total and shows it. Make it with `progress()`."""
+
+    def __init__(self, stage: str, title: str, total: float, unit: str) -> None:
+        self.stage, self.title, self.total, self.unit = stage, title, total, unit
+        self._printed = float("-inf")
+        self._bar: Any = None
+        self._task: Any = None
+        if sys.stdout.isatty():
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn(unit),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(),
+            )
+            self._task = self._bar.add_task(title, total=total, note="")
+            self._bar.start()
+
+    def update(self, done: float, note: str = "") -> None:
+        """`done` of the total so far; `note` is shown beside it (a rate, a loss)."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, note=note)
+            return
+        now = time.monotonic()
+        if done >= self.total or now - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = now
+            line = f"{self.title}: {done:g} of {self.total:g} {self.unit}  {note}"
+            sys.stdout.write(f"{line.rstrip()}\n")
+            sys.stdout.flush()
+            emit(
+                self.stage, "progress", done=done, total=self.total, unit=self.unit, rate=note
+            )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def progress(stage: str, title: str, total: float, unit: str = "images") -> Iterator[Progress]:
+    """Show the progress of a loop: `with progress(...) as bar: bar.update(done)`."""
+    bar = Progress(stage, title, total, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()
