@@ -45,7 +45,7 @@ class Progress:
 
     def __init__(self, stage: str, title: str, total: float, unit: str) -> None:
         self.stage, self.title, self.total, self.unit = stage, title, total, unit
-        self._printed = float("-inf")
+        self._printed = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
         if sys.stdout.isatty():

@@ -1,0 +1,1 @@
+"""Prefect flows: when and where ganpipe's stages run, and what their runs show."""

@@ -1,0 +1,160 @@
+"""The one Prefect server that all processes of a checkout share.
+
+Two servers on one SQLite file lock each other out, so whoever comes second uses the first's:
+each user holds a shared lock on `users.lock`, and the server's guard ends it when nobody does
+(the kernel drops the lock of a process however it dies). `start.lock` lets only one start it.
+
+Prefect reads its environment when it is imported, so this module does not import it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flows import processes, services
+from ganpipe.errors import GanpipeError
+from ganpipe.files import read_json, write_json
+
+
+def command(*arguments: str) -> list[str]:
+    """Command line of Prefect's own command in this Python."""
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def settings(state: Path, url: str) -> dict[str, str]:
+    """Environment of everything that talks to the Prefect API at `url`."""
+    values = {"PREFECT_API_URL": url}
+    if os.environ.get("PREFECT_API_URL") != url:
+        # a server of the user's own may need the login in the user's own PREFECT_HOME
+        values["PREFECT_HOME"] = str(state / "prefect")
+    return values | {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+
+@contextmanager
+def shared_server(state: Path, port: int = 0) -> Iterator[str]:
+    """The API URL of $PREFECT_API_URL, or of this checkout's own server, kept while in use.
+
+    `port` is where an own server must listen (0: any free one). Raises GanpipeError when that
+    is impossible.
+    """
+    if given := os.environ.get("PREFECT_API_URL"):
+        if (problem := services.no_answer(f"{given.rstrip('/')}/health")) is not None:
+            raise GanpipeError(
+                f"the Prefect server at PREFECT_API_URL={given} does not answer ({problem}): "
+                "start it, correct the address, or unset PREFECT_API_URL to use an own server"
+            )
+        yield given
+        return
+    home = state / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "users.lock").open("a") as users:
+        with (home / "start.lock").open("a") as start:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_SH)
+            url = _running(home) or _start(state, port)
+        if port and urlsplit(url).port != port:
+            raise GanpipeError(
+                f"this checkout's Prefect server runs at {url} already, for another command: "
+                f"end that one, or do not ask for port {port}"
+            )
+        try:
+            yield url
+        finally:
+            fcntl.flock(users, fcntl.LOCK_UN)
+            _wait_for_end(home)
+
+
+def _start(state: Path, port: int) -> str:
+    home = state / "prefect"
+    port = port or services.free_port()
+    services.check_port(port)
+    url = f"http://{services.HOST}:{port}/api"
+    env = {**os.environ, **settings(state, url)}
+    del env["PREFECT_API_URL"]
+    server = services.start(
+        "the Prefect server",
+        [*command("server", "start"), "--host", services.HOST, "--port", str(port)],
+        state=state,
+        cwd=state,
+        env=env,
+        users=home / "users.lock",
+    )
+    try:
+        server.wait_for(f"{url}/health")
+    except BaseException:
+        processes.stop(server.process)
+        raise
+    pid = server.process.pid
+    write_json(home / "server.json", {"url": url, "pid": pid, "started": _started(pid)})
+    return url
+
+
+def _running(home: Path) -> str | None:
+    """The URL of this checkout's server, or None when none runs."""
+    record = _record(home)
+    if record is None or not _is_alive(record):
+        return None
+    url = str(record["url"])
+    deadline = time.monotonic() + 30.0
+    while (problem := services.no_answer(f"{url}/health")) is not None:
+        if time.monotonic() > deadline:
+            raise GanpipeError(
+                f"this checkout's Prefect server at {url} does not answer ({problem}): "
+                f"end it with `kill {record['pid']}` and try again"
+            )
+        time.sleep(0.5)
+    return url
+
+
+def check(state: Path) -> None:
+    """Raise GanpipeError when the server of a `shared_server` block has ended."""
+    record = _record(state / "prefect")
+    if record is not None and not _is_alive(record):
+        log = state / "logs" / "prefect-server.log"
+        raise GanpipeError(f"the Prefect server ended; the end of {log}:\n{services.tail(log)}")
+
+
+def _record(home: Path) -> dict[str, Any] | None:
+    try:
+        record: dict[str, Any] = read_json(home / "server.json")
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def _is_alive(record: dict[str, Any]) -> bool:
+    return _started(int(record["pid"])) == float(record["started"])
+
+
+def _started(pid: int) -> float | None:
+    """When a process started, so that a reused id is not mistaken for it; None when it is gone."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _wait_for_end(home: Path) -> None:
+    """Wait until the server is gone, unless others use it."""
+    record = _record(home)
+    used_since = time.monotonic()
+    while record is not None and _is_alive(record):
+        with (home / "users.lock").open("a") as users:
+            try:
+                fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                used_since = time.monotonic()  # its guard is ending it
+        if time.monotonic() - used_since > 1.0:
+            return
+        time.sleep(0.1)

@@ -1,0 +1,52 @@
+"""`ganpipe run`: the flow `train` in this process, and what it tells at the end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from flows.server import embedded
+from ganpipe.params import Params
+from ganpipe.workspace import repository, state_folder
+
+if TYPE_CHECKING:
+    from flows.train import Summary
+
+
+def run_pipeline(params: Params) -> Summary:
+    """Run the whole pipeline and print its summary.
+
+    Raises GanpipeError for what the user can mend; other failures keep their exception.
+    """
+    with embedded(state_folder(repository())):
+        from flows.train import train  # Prefect reads its environment on import
+
+        sections = {
+            field.alias or name: getattr(params, name)
+            for name, field in Params.model_fields.items()
+        }
+        summary: Summary = train(**sections, return_state=True).result()
+    sys.stdout.write(f"\n{describe(summary)}\n")
+    return summary
+
+
+def describe(summary: Summary) -> str:
+    """The summary as lines for a terminal."""
+    trained = "nothing was trained: every stage came from the cache"
+    if "train" not in summary.cached:
+        trained = f"took {summary.seconds:.0f} s"
+    elif len(summary.cached) < 5:
+        trained = f"from the cache: {', '.join(summary.cached)}"
+    return "\n".join(
+        [
+            f"run       {summary.run_id}, {trained}",
+            f"measure   {summary.metric} = {summary.value:.2f}"
+            f" (real against real {summary.floor:.2f}, lower is better)",
+            f"samples   {summary.samples}",
+            f"model     {summary.model} version {summary.version}, {summary.alias}:"
+            f" {summary.decision}",
+            f"generate  ganpipe generate --model models:/{summary.model}@{summary.alias}",
+            f"adopt     {summary.adopt_command}",
+            "look      make ui",
+        ]
+    )

@@ -1,0 +1,153 @@
+"""What `ganpipe run` and `make ui` start: a Prefect API, MLflow, a worker with the deployments."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flows import prefect_server, processes, services
+from flows.prefect_server import shared_server
+from ganpipe.errors import GanpipeError
+from ganpipe.files import write_json
+from ganpipe.workspace import environment, repository, state_folder
+
+WORK_POOL = "ganpipe"
+
+
+@contextmanager
+def embedded(state: Path) -> Iterator[str]:
+    """A Prefect API for a run in this process: yields its URL, and PREFECT_API_URL names it.
+
+    $PREFECT_API_URL when it is set, else the server of this checkout, started when none runs.
+    Enter it before the first import of Prefect. Raises GanpipeError when a given URL is dead.
+    """
+    with shared_server(state) as url, _variables(prefect_server.settings(state, url)):
+        if "prefect.context" in sys.modules:
+            sys.modules["prefect.context"].refresh_global_settings_context()
+        yield url
+
+
+def ui(state: Path, prefect_port: int = 0, mlflow_port: int = 0) -> None:
+    """Serve Prefect with the deployed flows and a worker, and MLflow, until Ctrl-C or SIGTERM.
+
+    Port 0 is any free one. Addresses are printed, and kept in ui.json while they hold.
+    Raises GanpipeError, all stopped, when a port is taken or one of them ends.
+    """
+    own_prefect = "PREFECT_API_URL" not in os.environ
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with ExitStack() as stack:
+            children = _start_all(stack, state, prefect_port, mlflow_port)
+            while True:
+                for child in children:
+                    child.check()
+                if own_prefect:
+                    prefect_server.check(state)
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        _say("stopped")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _start_all(
+    stack: ExitStack, state: Path, prefect_port: int, mlflow_port: int
+) -> list[services.Service]:
+    from flows.deploy import deploy as apply
+
+    repo = repository()
+    stack.enter_context(_only_one(state))
+    _say("starting Prefect and MLflow, which takes about 15 seconds")
+    children = []
+    mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not mlflow_url:
+        mlflow_port = mlflow_port or services.free_port()
+        mlflow_url = f"http://{services.HOST}:{mlflow_port}"
+        mlflow = _start_mlflow(repo, state, mlflow_port)
+        stack.callback(processes.stop, mlflow.process)
+        children.append(mlflow)
+    prefect_url = stack.enter_context(shared_server(state, prefect_port))
+    env = {**environment(repo), **prefect_server.settings(state, prefect_url)}
+    env["GANPIPE_REPOSITORY"] = str(repo)
+    stack.enter_context(_variables(env))
+    apply(repo, WORK_POOL, env)
+    for child in children:
+        child.wait_for(f"{mlflow_url}/health")
+    addresses = {"prefect": prefect_url, "mlflow": mlflow_url}
+    write_json(state / "ui.json", addresses)
+    stack.callback((state / "ui.json").unlink, missing_ok=True)
+    worker_command = prefect_server.command(
+        "worker", "start", "--pool", WORK_POOL, "--type", "process"
+    )
+    # flows that it runs need time to end their stages
+    worker = services.start(
+        "the Prefect worker", worker_command, state=state, cwd=repo, env=env, patience=25.0
+    )
+    stack.callback(processes.stop, worker.process)
+    _say(f"Prefect  {prefect_url.removesuffix('/api')}")
+    _say(f"MLflow   {mlflow_url}")
+    _say("Ctrl-C stops both")
+    return [*children, worker]
+
+
+def _start_mlflow(repo: Path, state: Path, port: int) -> services.Service:
+    services.check_port(port)
+    folder = state / "mlflow"
+    artifacts = folder / "artifacts"
+    artifacts.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "mlflow", "server"]
+    command += ["--host", services.HOST, "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
+    # a plain folder instead of the server's proxy: the database is also used without the server
+    command += ["--default-artifact-root", artifacts.as_uri()]
+    command += ["--artifacts-destination", artifacts.as_uri()]
+    # its job queue is nine processes that serve features for language models
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    env = {**environment(repo), **quiet}
+    return services.start("the MLflow server", command, state=state, cwd=state, env=env)
+
+
+def deploy(repo: Path) -> None:
+    """Apply infra/prefect.yaml to the server of $PREFECT_API_URL, else of this checkout."""
+    from flows.deploy import deploy as work
+
+    with embedded(state_folder(repo)):
+        work(repo, WORK_POOL, {**environment(repo), "GANPIPE_REPOSITORY": str(repo)})
+
+
+@contextmanager
+def _only_one(state: Path) -> Iterator[None]:
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "ui.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GanpipeError(
+                f"`make ui` runs already in this checkout: its addresses are in {state / 'ui.json'}"
+            ) from None
+        yield
+
+
+@contextmanager
+def _variables(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,134 @@
+"""One DVC stage as one Prefect task: streamed output, progress, and nothing left behind.
+
+The task must be called directly in the flow's main thread, never submitted: a cancelled run
+raises there, and only there can the stage be ended with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows import processes
+from flows.artifacts import StageProgress
+from ganpipe import events
+from ganpipe.errors import GanpipeError
+from ganpipe.workspace import environment
+
+STAGES = ("ingest", "preprocess", "reference", "train", "evaluate")
+LAST_LINES = 15
+
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended well: `cached` when its outputs came from DVC and no code ran."""
+
+    name: str
+    cached: bool
+    seconds: float
+
+
+def run_stage(
+    name: str,
+    workspace: Path,
+    env: Mapping[str, str],
+    on_event: Callable[[Event], None],
+    on_line: Callable[[str], None],
+) -> StageResult:
+    """Run one stage of the workspace's dvc.yaml; every process of it is gone on return.
+
+    Output comes line by line: events to `on_event`, the rest to `on_line`. Raises GanpipeError
+    with the stage's own message, or with its last lines when it ended without one.
+    """
+    began = time.monotonic()
+    ran = False
+    problem = ""
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    process = processes.start(
+        # -P: the workspace must not shadow what DVC imports
+        [sys.executable, "-P", "-m", "dvc", "repro", "--quiet", "--single-item", name],
+        cwd=workspace,
+        env={**env, events.VARIABLE: "1", "GANPIPE_SUPERVISED": "1"},
+    )
+    try:
+        for line in processes.lines(process):
+            event = events.parse(line)
+            if event is None:
+                last.append(line)
+                if line and not (problem and line.startswith("ERROR: failed to reproduce")):
+                    on_line(line)
+                continue
+            ran = ran or event["event"] == "start"
+            if event["event"] == "error":
+                problem = str(event["message"])
+            on_event(event)
+        process.wait()
+    finally:
+        processes.stop(process)
+    if problem:
+        raise GanpipeError(problem)
+    if process.returncode != 0:
+        tail = "\n".join(last)
+        raise GanpipeError(
+            f"stage {name} ended with code {process.returncode} in {workspace}; "
+            f"its last lines:\n{tail}"
+        )
+    return StageResult(name, not ran, time.monotonic() - began)
+
+
+@task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+def stage(name: str, repo: Path, workspace: Path, on_event: Callable[[Event], None]) -> Any:
+    """Run a stage to a state whose result is a StageResult.
+
+    The state is called Cached when DVC had the outputs already.
+    """
+    logger = get_run_logger()
+    progress = StageProgress(name)
+
+    def watch(event: Event) -> None:
+        progress.on_event(event)
+        on_event(event)
+
+    try:
+        result = run_stage(name, workspace, environment(repo, workspace), watch, logger.info)
+    except GanpipeError as problem:
+        # a returned state, because an exception would print a traceback nobody needs
+        return failed(problem)
+    progress.close()
+    if result.cached:
+        return Completed(name="Cached", message="nothing changed since an earlier run", data=result)
+    return Completed(message=f"{result.seconds:.1f} s", data=result)
+
+
+def failed(problem: GanpipeError) -> State[Any]:
+    """A failure that the user can mend; its `result()` raises the problem again."""
+    _silence_empty_tracebacks()
+    return Failed(message=str(problem), data=problem)
+
+
+class _NoEmptyTraceback(logging.Filter):
+    """Prefect logs a returned Failed state with exc_info of nothing: a line `NoneType: None`."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info == (None, None, None):
+            record.exc_info = None
+        return True
+
+
+def _silence_empty_tracebacks() -> None:
+    logger = logging.getLogger("prefect.task_runs")
+    if not any(isinstance(each, _NoEmptyTraceback) for each in logger.filters):
+        logger.addFilter(_NoEmptyTraceback())

@@ -1,0 +1,245 @@
+"""The flow `train`: images in, a measured and registered generator out."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run as runtime
+
+from flows.artifacts import report_markdown
+from flows.stage import STAGES, StageResult, failed, stage
+from ganpipe import history, lineage, registry, tracking
+from ganpipe import workspace as workspaces
+from ganpipe.errors import GanpipeError
+from ganpipe.files import read_json
+from ganpipe.params import (
+    DataParams,
+    EvaluateParams,
+    ModelParams,
+    Params,
+    RegisterParams,
+    TrainParams,
+)
+
+# The form's sections are those of params.yaml; pydantic's base class happens to have an
+# attribute called `register`, which no parameter model uses.
+warnings.filterwarnings(
+    "ignore", message='Field name "register" in .* shadows an attribute', category=UserWarning
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished run tells its user."""
+
+    run_id: str
+    workspace: Path
+    metric: str
+    value: float
+    floor: float
+    samples: Path
+    model: str
+    version: str
+    alias: str
+    decision: str
+    cached: list[str]
+    seconds: float
+
+    @property
+    def adopt_command(self) -> str:
+        return f"ganpipe adopt {self.run_id}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on its way: where it works, and where it is recorded."""
+
+    repo: Path
+    workspace: Path
+    params: Params
+    pin: workspaces.Pin
+    mlflow_uri: str
+    mlflow_run: str
+
+    def identity(self) -> dict[str, Any]:
+        return lineage.identity(self.workspace, self.pin)
+
+
+def run_name() -> str:
+    """Like `train digits dcgan 100kimg`."""
+    chosen = runtime.parameters
+    sections = {name: dict(chosen.get(name) or {}) for name in ("data", "model", "train")}
+    source = sections["data"].get("source", DataParams().source)
+    architecture = sections["model"].get("architecture", ModelParams().architecture)
+    kimg = float(sections["train"].get("kimg", TrainParams().kimg))
+    return f"train {source} {architecture} {kimg:g}kimg"
+
+
+@flow(name="train", flow_run_name=run_name)
+def train(
+    data: DataParams = DataParams(),  # noqa: B008 - frozen, and the form shows it
+    model: ModelParams = ModelParams(),  # noqa: B008
+    train: TrainParams = TrainParams(),  # noqa: B008
+    evaluate: EvaluateParams = EvaluateParams(),  # noqa: B008
+    register: RegisterParams = RegisterParams(),  # noqa: B008
+) -> Any:
+    """Train a generator, measure it, and register it.
+
+    Stages whose inputs did not change come from DVC's cache. The run works in a checkout of its
+    own: nothing in the repository changes until `ganpipe adopt`.
+    """
+    sections = {"data": data, "model": model, "train": train, "evaluate": evaluate}
+    try:
+        return _pipeline(Params.model_validate({**sections, "register": register}))
+    except GanpipeError as problem:
+        return failed(problem)
+
+
+def _pipeline(params: Params) -> Summary:
+    began = time.monotonic()
+    run = _begin(params)
+    forwarder = history.HistoryForwarder(run.mlflow_uri, run.mlflow_run)
+    try:
+        results = _run_stages(run, forwarder)
+        tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace)
+        registration: registry.Registration = register_model(run, return_state=True).result()
+    except BaseException as problem:
+        forwarder.stop()
+        _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
+        raise
+    tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
+    summary = _summarise(run, registration, results, time.monotonic() - began)
+    _report(run, summary)
+    return summary
+
+
+def _begin(params: Params) -> Run:
+    """Pin code and parameters, make the workspace, open the MLflow run."""
+    from ganpipe.compute import resolve
+    from ganpipe.data.sources import refresh
+
+    logger = get_run_logger()
+    repo = workspaces.repository()
+    state = workspaces.state_folder(repo)
+    uri = tracking.tracking_uri(state)
+    tracking.check(uri)
+    params = resolve(_anchored(params, repo))
+    pin = workspaces.pin(repo)
+    if pin.message():
+        logger.warning(pin.message())
+    run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:4]}"
+    workspace = workspaces.create(repo, pin, params, run_id)
+    found = refresh(params.data, workspace)
+    logger.info(f"run {run_id} on {found['count']} files of {found['source']}, in {workspace}")
+    identity = {key: value for key, value in lineage.identity(workspace, pin).items() if value}
+    mlflow_run = tracking.start_run(uri, state, run_id, params, identity)
+    if pin.dirty:
+        patch = lineage.patch(repo, pin)
+        tracking.connect(uri).log_text(mlflow_run, patch, "lineage/uncommitted.patch")
+    return Run(repo, workspace, params, pin, uri, mlflow_run)
+
+
+def _anchored(params: Params, repo: Path) -> Params:
+    """A relative data.path means a folder below the repository, also for the workspace."""
+    if not params.data.path:
+        return params
+    path = str(repo / Path(params.data.path).expanduser())
+    return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
+
+
+def _run_stages(run: Run, forwarder: history.HistoryForwarder) -> list[StageResult]:
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "history":
+            forwarder.follow(run.workspace / event["path"])
+
+    results = []
+    for name in STAGES:
+        ended = stage(name, run.repo, run.workspace, on_event, return_state=True)
+        results.append(ended.result())
+        if name == "train":
+            # replays the curves when the stage was cached
+            forwarder.finish(run.workspace / "model" / "history.jsonl")
+    return results
+
+
+def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:
+    """Close the MLflow run of a run that goes down; its own problem matters more than MLflow's."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracking.end_run(run.mlflow_uri, run.mlflow_run, status)
+    except MlflowException as error:
+        get_run_logger().warning("MLflow run %s stays open: %s", run.mlflow_run, error)
+
+
+@task(name="register", cache_policy=NO_CACHE, persist_result=False)
+def register_model(run: Run) -> Any:
+    """Make the generator a model version (a Registration); the gate may make it champion."""
+    state = workspaces.state_folder(run.repo)
+    try:
+        registration = registry.register(
+            run.mlflow_uri,
+            run.mlflow_run,
+            run.workspace,
+            run.params,
+            run.identity(),
+            registry.file_lock(state),
+        )
+    except GanpipeError as problem:
+        return failed(problem)
+    get_run_logger().info(
+        f"{registration.model} version {registration.version} is {registration.alias}: "
+        f"{registration.decision.reason}"
+    )
+    return registration
+
+
+def _summarise(
+    run: Run, registration: registry.Registration, results: list[StageResult], seconds: float
+) -> Summary:
+    metrics = read_json(run.workspace / "report" / "metrics.json")
+    metric = metrics["protocol"]["metric"]
+    return Summary(
+        run_id=run.workspace.name,
+        workspace=run.workspace,
+        metric=metric,
+        value=float(metrics[metric]),
+        floor=float(metrics[f"floor_{metric}"]),
+        samples=run.workspace / "report" / "samples.png",
+        model=registration.model,
+        version=registration.version,
+        alias=registration.alias,
+        decision=registration.decision.reason,
+        cached=[result.name for result in results if result.cached],
+        seconds=seconds,
+    )
+
+
+def _report(run: Run, summary: Summary) -> None:
+    facts = {
+        "model version": f"{summary.model} {summary.version} ({summary.alias})",
+        "gate": summary.decision,
+        "commit": run.pin.commit,
+        "from the cache": ", ".join(summary.cached) or "nothing",
+        "time": f"{summary.seconds:.0f} s",
+        "bring it into the checkout": f"`{summary.adopt_command}`",
+        "MLflow run": _mlflow_link(run),
+    }
+    text = report_markdown(run.workspace, f"Run {summary.run_id}", facts)
+    create_markdown_artifact(text, key="report", description=f"{summary.metric} of the generator")
+
+
+def _mlflow_link(run: Run) -> str:
+    if not run.mlflow_uri.startswith("http"):
+        return f"{run.mlflow_run} (`make ui` shows it)"
+    found = tracking.connect(run.mlflow_uri).get_run(run.mlflow_run)
+    page = f"{run.mlflow_uri}/#/experiments/{found.info.experiment_id}/runs/{run.mlflow_run}"
+    return f"[{run.mlflow_run}]({page})"

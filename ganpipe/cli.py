@@ -1,0 +1,179 @@
+"""The command line: parse, call, print. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import errno
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganpipe import __version__
+from ganpipe.errors import GanpipeError
+from ganpipe.events import emit
+
+app = typer.Typer(
+    help="Turn a pile of images into a generator of such images: trained, measured, registered.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a parameter; repeatable."),
+]
+
+
+@app.command()
+def run(assignments: Assignments = None) -> None:
+    """Run the whole pipeline: images in, a measured and registered generator out."""
+    from ganpipe import params
+    from ganpipe.workspace import repository
+
+    chosen = params.override(params.load(repository() / params.PARAMS_FILE), assignments or [])
+    from flows.run import run_pipeline
+
+    run_pipeline(chosen)
+
+
+@app.command()
+def stage(name: Annotated[str, typer.Argument(help="ingest, preprocess, ... as in dvc.yaml")]) -> None:
+    """Run one stage in the current folder; `dvc repro` calls this."""
+    from ganpipe import params, stages
+    from ganpipe.supervision import obey
+
+    obey()
+    emit(name, "start")
+    stages.run(name, params.load(), Path())
+
+
+@app.command()
+def refresh(assignments: Assignments = None) -> None:
+    """Look at the source of images and write its fingerprint to data/source.json."""
+    from ganpipe import params
+    from ganpipe.data.sources import refresh as work
+
+    chosen = params.override(params.load(), assignments or [])
+    found = work(chosen.data, Path())
+    print(f"{found['source']}: {found['count']} files, {found['bytes']} bytes, {found['digest']}")
+
+
+@app.command()
+def init(
+    remote: Annotated[
+        str, typer.Option(help="DVC remote: a folder or a bucket such as s3://bucket/path")
+    ] = "",
+    endpoint: Annotated[
+        str, typer.Option(help="endpoint URL of an S3-compatible store that is not Amazon's")
+    ] = "",
+) -> None:
+    """Make this checkout ready: params.yaml, the source's fingerprint, and a DVC remote."""
+    from ganpipe.setup import initialise
+
+    for line in initialise(Path(), remote, endpoint):
+        print(line)
+
+
+@app.command()
+def adopt(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="a run, as `ganpipe run` names it")],
+    force: Annotated[bool, typer.Option(help="overwrite uncommitted edits")] = False,
+) -> None:
+    """Bring a run's params.yaml, dvc.lock and fingerprint into this checkout."""
+    from ganpipe.lineage import adopt as work
+    from ganpipe.workspace import repository
+
+    for line in work(repository(), run_id, force=force):
+        print(line)
+
+
+@app.command()
+def generate(
+    model: Annotated[
+        str, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a model folder")
+    ] = "models:/ganpipe@champion",
+    n: Annotated[int, typer.Option(help="number of images")] = 64,
+    seed: Annotated[int, typer.Option(help="the same seed gives the same images")] = 0,
+    truncation: Annotated[
+        float, typer.Option(help="0 to 1: below 1 trades variety for typical images")
+    ] = 1.0,
+    out: Annotated[Path, typer.Option(help="folder for the PNG files and one grid")] = Path(
+        "samples"
+    ),
+) -> None:
+    """Write images of a trained generator: PNG files and one grid."""
+    from ganpipe.serving import generate_to_folder
+    from ganpipe.workspace import repository, state_folder
+
+    folder = generate_to_folder(
+        model, state_folder(repository()), n=n, seed=seed, truncation=truncation, out=out
+    )
+    print(f"{n} images and grid.png in {folder}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look over this installation and say what to do about what is missing."""
+    from ganpipe.doctor import report
+
+    raise typer.Exit(report(Path()))
+
+
+@app.command()
+def ui(
+    prefect_port: Annotated[int, typer.Option(help="0 picks a free port")] = 0,
+    mlflow_port: Annotated[int, typer.Option(help="0 picks a free port")] = 0,
+) -> None:
+    """Serve the Prefect UI with deployments and a worker, and the MLflow UI, until Ctrl-C."""
+    from flows.server import ui as work
+    from ganpipe.workspace import repository, state_folder
+
+    work(state_folder(repository()), prefect_port=prefect_port, mlflow_port=mlflow_port)
+
+
+@app.command()
+def deploy() -> None:
+    """Apply infra/prefect.yaml to the Prefect server of PREFECT_API_URL or of `make ui`."""
+    from flows.server import deploy as work
+    from ganpipe.workspace import repository
+
+    work(repository())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; what users can mend ends with its message and exit code 2."""
+    try:
+        app(prog_name="ganpipe")
+    except GanpipeError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}: free some space or mend its rights")
+
+
+def _fail(message: str) -> None:
+    # under `dvc repro` the stage's name is the last argument, and a flow wants the message
+    emit(sys.argv[-1], "error", message=message)
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    sys.exit(2)

@@ -1,0 +1,67 @@
+"""What the machine can do: `auto` parameters become what they stand for before a stage runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ganpipe.errors import GanpipeError
+from ganpipe.params import Params
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; on ARM the bf16 flag)."""
+    flags = Path("/proc/cpuinfo")
+    if not flags.exists():
+        return False
+    words = set(flags.read_text(encoding="utf-8").split())
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def resolve(params: Params) -> Params:
+    """Replace `auto` and 0 by the device, precision and threads that they mean on this machine.
+
+    They change the bytes that come out, so they belong to the parameters of a run.
+    Raises GanpipeError for a device or precision that this machine does not have.
+    """
+    import torch
+
+    device = params.train.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise GanpipeError(
+            "train.device=cuda, but torch finds no GPU here: set train.device=cpu or auto"
+        )
+    precision = params.train.precision
+    if precision == "auto":
+        bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16()
+        precision = "bf16" if bf16 else "float32"
+    train = {
+        "device": device,
+        "precision": precision,
+        "threads": params.train.threads or cores(),
+    }
+    evaluate = {"threads": params.evaluate.threads or cores()}
+    return params.model_copy(
+        update={
+            "train": params.train.model_copy(update=train),
+            "evaluate": params.evaluate.model_copy(update=evaluate),
+        }
+    )
+
+
+def settle(threads: int) -> None:
+    """Give torch its threads and make it choose the same kernels every time."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+    # filling fresh memory would cost time on every allocation; nothing here reads it unwritten
+    torch.utils.deterministic.fill_uninitialized_memory = False

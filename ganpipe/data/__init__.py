@@ -1,0 +1,1 @@
+"""From images anywhere to uint8 shards: sources, ingest, preprocess, dataset."""

@@ -1,0 +1,60 @@
+"""A data set on disk: uint8 shards that are mapped into memory, no decoding, no workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpipe.data.preprocess import DESCRIPTION, LABELS
+from ganpipe.errors import GanpipeError
+from ganpipe.files import read_json
+
+
+class Dataset:
+    """Images uint8 [count, height, width, channels] in shards images-00000.npy onwards."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Raises GanpipeError when the folder is no data set or its shards are incomplete."""
+        self.folder = Path(folder)
+        try:
+            description: dict[str, Any] = read_json(self.folder / DESCRIPTION)
+        except FileNotFoundError:
+            raise GanpipeError(
+                f"{self.folder} is no data set (no {DESCRIPTION}): run the stage preprocess first"
+            ) from None
+        self.height: int = description["height"]
+        self.width: int = description["width"]
+        self.channels: int = description["channels"]
+        self.classes: list[str] = description["classes"]
+        self.sha256: str = description["sha256"]
+        self.shards = [
+            np.load(path, mmap_mode="r") for path in sorted(self.folder.glob("images-*.npy"))
+        ]
+        self.starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        if len(self) != description["count"]:
+            raise GanpipeError(
+                f"{self.folder} holds {len(self)} images but its {DESCRIPTION} says "
+                f"{description['count']}: run the stage preprocess again"
+            )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Class numbers int64 [count], or None when there are no classes."""
+        path = self.folder / LABELS
+        labels: NDArray[np.int64] | None = np.load(path) if path.exists() else None
+        return labels
+
+    def batch(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images with these numbers, in this order: uint8 [n, height, width, channels]."""
+        images = np.empty((len(numbers), self.height, self.width, self.channels), np.uint8)
+        owners = np.searchsorted(self.starts, numbers, side="right") - 1
+        for owner in np.unique(owners):
+            here = owners == owner
+            images[here] = self.shards[owner][numbers[here] - self.starts[owner]]
+        return images

@@ -1,0 +1,147 @@
+"""A trained generator on disk and in use: generator.safetensors + generator.json, no pickle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ganpipe import randomness
+from ganpipe.errors import GanpipeError
+from ganpipe.files import read_json, replacing, write_json
+from ganpipe.images import to_uint8
+from ganpipe.networks.builder import NetworkConfig, build_generator
+
+WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A network ready to sample from, with what its JSON file says of it."""
+
+    network: nn.Module
+    config: NetworkConfig
+    classes: list[str]
+    """Names of the classes it can be asked for; empty when it is unconditional."""
+    images: int
+    """Training images shown to it."""
+
+
+def save_generator(
+    folder: Path, network: nn.Module, config: NetworkConfig, classes: list[str], images: int
+) -> None:
+    """Write generator.safetensors and generator.json into a folder that exists."""
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with replacing(folder / WEIGHTS) as beside:
+        save_file(tensors, beside)
+    shape = asdict(config)
+    options = {key: shape.pop(key) for key in ("width", "max_width")}
+    description = {
+        "format": FORMAT,
+        "architecture": config.architecture,
+        "latent": config.latent,
+        "options": options,
+        "height": config.image_height,
+        "width": config.image_width,
+        "channels": config.image_channels,
+        "classes": classes,
+        "value_range": [-1, 1],
+        "images": images,
+    }
+    write_json(folder / DESCRIPTION, description)
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """generator.json of a folder. Raises GanpipeError when it is missing or of another format."""
+    path = folder / DESCRIPTION
+    try:
+        description: dict[str, Any] = read_json(path)
+    except FileNotFoundError:
+        raise GanpipeError(
+            f"{folder} holds no {DESCRIPTION}: name the folder of a trained model, "
+            f"such as model/, or a registered version, such as models:/ganpipe@champion"
+        ) from None
+    if description.get("format") != FORMAT:
+        raise GanpipeError(
+            f"{path} has format {description.get('format')!r}, this ganpipe reads {FORMAT}"
+        )
+    return description
+
+
+def load_generator(folder: Path | str, device: str = "cpu") -> Generator:
+    """Load a generator in evaluation mode. Raises GanpipeError for missing or damaged files."""
+    folder = Path(folder)
+    description = read_description(folder)
+    config = NetworkConfig(
+        architecture=description["architecture"],
+        latent=description["latent"],
+        **description["options"],
+        image_height=description["height"],
+        image_width=description["width"],
+        image_channels=description["channels"],
+    )
+    network = build_generator(config)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError:
+        raise GanpipeError(f"{folder} has a {DESCRIPTION} but no {WEIGHTS}") from None
+    except Exception as error:  # safetensors has one exception class for every damage
+        raise GanpipeError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+    network.eval().requires_grad_(requires_grad=False).to(
+        device, memory_format=torch.channels_last
+    )
+    return Generator(network, config, description["classes"], description["images"])
+
+
+def sample(
+    generator: Generator,
+    n: int,
+    seed: int,
+    truncation: float = 1.0,
+    purpose: str = "generate",
+    first: int = 0,
+    batch: int = 64,
+) -> NDArray[np.uint8]:
+    """Images uint8 [n, H, W, C], numbers `first` to `first + n - 1` of a seed.
+
+    Each latent is a function of (seed, purpose, image number) alone, and the network always
+    sees batches of `batch` aligned to the image number, so that any split of a request gives
+    the same images. `truncation` t < 1 draws from a normal truncated at 2t (Brock et al.,
+    "Large scale GAN training", ICLR 2019, section 3.1, up to the scale of the threshold).
+    """
+    device = next(generator.network.parameters()).device
+    parts = []
+    start, stop = first // batch, -(-(first + n) // batch)
+    for block in range(start, stop):
+        latents = latent_vectors(generator.config, seed, purpose, block * batch, batch, truncation)
+        with torch.inference_mode():
+            images = generator.network(torch.from_numpy(latents).to(device))
+        parts.append(to_uint8(images.float().permute(0, 2, 3, 1).cpu().numpy()))
+    offset = first - start * batch
+    return np.concatenate(parts)[offset : offset + n]
+
+
+def latent_vectors(
+    config: NetworkConfig, seed: int, purpose: str, first: int, count: int, truncation: float = 1.0
+) -> NDArray[np.float32]:
+    """Latents float32 [count, latent] of images number `first` onwards."""
+    latents = randomness.normals(seed, purpose, first, count, config.latent)
+    if truncation >= 1.0:
+        return latents
+    # through the distribution function: monotonic, and needs no redrawing as rejection would
+    limit = 2.0 * truncation
+    values = torch.from_numpy(latents).double()
+    inside = math.erf(limit / math.sqrt(2.0))
+    squeezed = torch.erf(values / math.sqrt(2.0)) * inside
+    truncated: NDArray[np.float32] = (
+        (torch.erfinv(squeezed) * math.sqrt(2.0)).float().numpy().astype(np.float32)
+    )
+    return truncated

@@ -1,0 +1,38 @@
+"""The script that MLflow runs to load a registered generator ("models from code"): no pickle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+from numpy.typing import NDArray
+
+from ganpipe.errors import GanpipeError
+from ganpipe.networks import load_generator
+from ganpipe.serving import generate
+
+
+class GeneratorModel(PythonModel):
+    """Makes images uint8 [n, H, W, C] from the parameters n, seed, label and truncation."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self.generator = load_generator(context.artifacts["generator"])
+
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
+    ) -> NDArray[np.uint8]:
+        """A generator has no input: `model_input` is not read, everything is in `params`."""
+        try:
+            return generate(self.generator, **(params or {}))
+        except GanpipeError as error:  # the scoring server answers 400 instead of 500
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+set_model(GeneratorModel())

@@ -1,0 +1,97 @@
+"""The five stages of dvc.yaml: each reads its inputs below a root and writes its outputs there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ganpipe.errors import GanpipeError
+from ganpipe.params import Params
+
+
+def scratch_folder() -> Path:
+    """Where training keeps its exact state: outside DVC's outputs, which DVC deletes first."""
+    return Path(os.environ.get("GANPIPE_STATE", ".ganpipe")) / "scratch"
+
+
+def ingest(params: Params, root: Path) -> None:
+    """Images anywhere -> data/raw."""
+    from ganpipe.data import ingest as work
+    from ganpipe.data.sources import make_source, read_fingerprint
+
+    source = make_source(params.data)
+    known, now = read_fingerprint(root), source.fingerprint()
+    if known != now:
+        was = f"{known['count']} files of {known['source']}" if known else "nothing"
+        raise GanpipeError(
+            f"data/source.json says {was}, the source now holds {now['count']} files of "
+            f"{now['source']} (or other bytes): run `ganpipe refresh` to take the change in"
+        )
+    summary = work.ingest(source, root / "data" / "raw", params.data.test_fraction)
+    print(f"ingest: {summary['count']} of {summary['files']} files are usable images")
+    for line in work.set_aside(root / "data" / "raw"):
+        print(f"ingest: set aside {line}")
+
+
+def preprocess(params: Params, root: Path) -> None:
+    """data/raw -> data/train and data/test."""
+    from ganpipe.data.preprocess import preprocess as work
+
+    outputs = {split: root / "data" / split for split in ("train", "test")}
+    counts = work(root / "data" / "raw", outputs, params.data)
+    print(f"preprocess: {counts['train']} images for training, {counts['test']} for testing")
+
+
+def reference(params: Params, root: Path) -> None:
+    """data/train and data/test -> data/reference."""
+    from ganpipe.compute import settle
+    from ganpipe.data.dataset import Dataset
+    from ganpipe.evaluation.reference import make_reference
+
+    settle(params.evaluate.threads)
+    train, test = Dataset(root / "data" / "train"), Dataset(root / "data" / "test")
+    make_reference(train, test, params.evaluate, root / "data" / "reference")
+
+
+def train(params: Params, root: Path) -> None:
+    """data/train -> model and checkpoints."""
+    from ganpipe.compute import settle
+    from ganpipe.data.dataset import Dataset
+    from ganpipe.training.loop import run_training
+
+    settle(params.train.threads)
+    outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
+    dataset = Dataset(root / "data" / "train")
+    run_training(dataset, params.model, params.train, outputs, scratch_folder())
+
+
+def evaluate(params: Params, root: Path) -> None:
+    """model and data/reference -> report."""
+    from ganpipe.compute import settle
+    from ganpipe.evaluation.measure import evaluate as work
+
+    settle(params.evaluate.threads)
+    reference_folder = root / "data" / "reference"
+    metrics = work(root / "model", reference_folder, params.evaluate, root / "report")
+    metric = metrics["protocol"]["metric"]
+    floor = metrics[f"floor_{metric}"]
+    print(f"evaluate: {metric} = {metrics[metric]:.2f} (real against real {floor:.2f})")
+
+
+STAGES: dict[str, Callable[[Params, Path], None]] = {
+    "ingest": ingest,
+    "preprocess": preprocess,
+    "reference": reference,
+    "train": train,
+    "evaluate": evaluate,
+}
+
+
+def run(name: str, params: Params, root: Path) -> None:
+    """Run one stage in a folder. Raises GanpipeError for an unknown name or bad input."""
+    if name not in STAGES:
+        raise GanpipeError(f"{name} is no stage; the stages are {', '.join(STAGES)}")
+    from ganpipe.compute import resolve
+
+    STAGES[name](resolve(params), root)

@@ -1,0 +1,228 @@
+"""The run around the algorithm: batches in, curves, grids and exact state out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import resource
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from ganpipe import images, randomness
+from ganpipe.data.dataset import Dataset
+from ganpipe.errors import GanpipeError
+from ganpipe.events import emit, progress
+from ganpipe.files import replacing_folder
+from ganpipe.networks import Generator, NetworkConfig, sample, save_generator
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training import state
+from ganpipe.training.history import History, write_curves
+from ganpipe.training.schedules import passed
+from ganpipe.training.trainer import Networks, Trainer
+
+GRID = 64
+_CODE = ("networks", "training", "randomness.py", "images.py", "data/dataset.py")
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop (SIGTERM); its state is saved."""
+
+
+def run_training(
+    dataset: Dataset,
+    model: ModelParams,
+    train: TrainParams,
+    outputs: dict[str, Path],
+    scratch_root: Path,
+) -> None:
+    """Train from the start, or from the exact state of an interrupted run with the same inputs.
+
+    Writes outputs["model"] (generator, curves, grids) and outputs["checkpoints"] (full state).
+    Raises GanpipeError when the data are too few or training diverges, Interrupted on SIGTERM.
+    """
+    if len(dataset) < train.batch:
+        raise GanpipeError(
+            f"train.batch={train.batch} is more than the {len(dataset)} training images: "
+            f"set train.batch to {max(2, len(dataset) // 2)} or less"
+        )
+    config = NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
+    scratch = scratch_root / scratch_key(dataset, model, train)
+    scratch.mkdir(parents=True, exist_ok=True)
+    # a second run with the same inputs waits here, then finds the finished state of the first
+    with FileLock(scratch.with_name(f"{scratch.name}.lock")):
+        run = Run(dataset, config, train, scratch)
+        run.to_the_end()
+        run.write_outputs(outputs)
+
+
+def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str:
+    """A name for everything that decides the bytes of a run: a state is never another run's."""
+    package = Path(__file__).resolve().parents[1]
+    code = hashlib.sha256()
+    for part in _CODE:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            code.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    inputs = {
+        "dataset": dataset.sha256,
+        "model": model.model_dump(),
+        "train": train.model_dump(),
+        "code": code.hexdigest(),
+        "torch": torch.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return f"train-{digest[:24]}"
+
+
+class Run:
+    """One run in its scratch folder."""
+
+    def __init__(
+        self, dataset: Dataset, config: NetworkConfig, params: TrainParams, scratch: Path
+    ) -> None:
+        self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
+        self.trainer = Trainer(Networks.fresh(config, params.seed, params.device), params)
+        self.history = History(scratch / "history.jsonl")
+        self.states = scratch / "states"
+        self.grids = scratch / "grids"
+        self.total = math.ceil(params.kimg * 1000)
+
+    def to_the_end(self) -> None:
+        """Go on from the newest whole state and leave a state at the end."""
+        saved = state.find(self.states)
+        if saved is not None:
+            state.restore(self.trainer, saved)
+        self._truncate()
+        emit("train", "history", path=str(self.history.path.resolve()))
+        if saved is None:
+            self._grid()
+        with stop_signal() as stop, progress("train", "training", self.params.kimg, "kimg") as bar:
+            if saved is not None:
+                bar.update(saved.images / 1000, "resumed from the saved state")
+            clock = Clock(self.trainer.images)
+            while self.trainer.images < self.total:
+                before = self.trainer.images
+                self.trainer.step(*self._batch(before))
+                self._after_step(before)
+                if passed(before, self.trainer.images, self.params.tick_kimg):
+                    bar.update(self.trainer.images / 1000, self._tick(clock))
+                if stop.requested:
+                    state.save(self.trainer, self.states)
+                    raise Interrupted
+
+    def _batch(self, shown: int) -> tuple[Tensor, Tensor]:
+        """Real images and latents number `shown` onwards."""
+        params, size = self.params, len(self.dataset)
+        numbers = randomness.draw_order(params.seed, "reals", shown, params.batch, size)
+        pixels = torch.from_numpy(self.dataset.batch(numbers)).to(params.device)
+        latents = randomness.normals(
+            params.seed, "latents", shown, params.batch, self.config.latent
+        )
+        real = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        return real, torch.from_numpy(latents).to(params.device)
+
+    def _after_step(self, before: int) -> None:
+        now, params = self.trainer.images, self.params
+        last = now >= self.total
+        if passed(before, now, params.tick_kimg) or last:
+            self._record()
+        if passed(before, now, params.snapshot_kimg) or last:
+            self._grid()
+        if passed(before, now, params.state_kimg) or last:
+            state.save(self.trainer, self.states)
+
+    def _record(self) -> None:
+        curves = self.trainer.take_curves()
+        wrong = {name: value for name, value in curves.items() if not math.isfinite(value)}
+        if wrong or not state.all_finite(self.trainer):
+            saved = state.find(self.states)
+            good = f"at {saved.images / 1000:g} kimg" if saved else "none"
+            raise GanpipeError(
+                f"training diverged at {self.trainer.images / 1000:g} kimg: "
+                f"{', '.join(f'{name}={value}' for name, value in wrong.items()) or 'weights'} "
+                f"not finite (last good state: {good}). Try a lower train.lr (now "
+                f"{self.params.lr:g}), higher train.r1 and train.r2 (now {self.params.r1:g}, "
+                f"{self.params.r2:g}), or train.precision=float32"
+            )
+        self.history.append(self.trainer.images, curves)
+
+    def _grid(self) -> None:
+        """A grid of the average's samples for fixed latents, numbered by the images shown."""
+        average = Generator(self.trainer.networks.average, self.config, [], self.trainer.images)
+        made = sample(average, GRID, self.params.seed, purpose="grid")
+        name = f"grid-{self.trainer.images // 1000:06d}.png"
+        images.write_png(self.grids / name, images.grid(made))
+
+    def _tick(self, clock: Clock) -> str:
+        """Note the speed beside the run, where DVC does not hash it; returns it in words."""
+        rate, megabytes = clock.lap(self.trainer.images)
+        line = {
+            "images": self.trainer.images,
+            "images_per_second": round(rate, 1),
+            "peak_memory_mb": round(megabytes),
+        }
+        with (self.scratch / "speed.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return f"{rate:.0f} images/s"
+
+    def _truncate(self) -> None:
+        """Drop curves and grids that an interrupted run made after its last whole state."""
+        self.history.truncate(self.trainer.images)
+        for grid in self.grids.glob("grid-*.png"):
+            if int(grid.stem.removeprefix("grid-")) * 1000 > self.trainer.images:
+                grid.unlink()
+
+    def write_outputs(self, outputs: dict[str, Path]) -> None:
+        """The generator with its curves and grids, and the full state that belongs to it."""
+        average = self.trainer.networks.average
+        with replacing_folder(outputs["model"]) as folder:
+            save_generator(folder, average, self.config, [], self.trainer.images)
+            shutil.copyfile(self.history.path, folder / "history.jsonl")
+            write_curves(self.history.read(), folder / "curves.csv")
+            shutil.copytree(self.grids, folder / "grids")
+        with replacing_folder(outputs["checkpoints"]) as folder:
+            state.export(self.states, folder)
+
+
+class Clock:
+    """Images per second between laps, and the memory that the process took at most."""
+
+    def __init__(self, images: int) -> None:
+        self.images, self.time = images, time.perf_counter()
+
+    def lap(self, images: int) -> tuple[float, float]:
+        now = time.perf_counter()
+        rate = (images - self.images) / max(now - self.time, 1e-9)
+        self.images, self.time = images, now
+        return rate, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+class Stop:
+    """Whether a signal asked the run to stop."""
+
+    requested = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.requested = True
+
+
+@contextmanager
+def stop_signal() -> Iterator[Stop]:
+    """Turn SIGTERM into a wish that the loop grants between two steps."""
+    stop = Stop()
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)

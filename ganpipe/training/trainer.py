@@ -1,0 +1,160 @@
+"""The algorithm: one adversarial step, and everything that the next step depends on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ganpipe.networks import NetworkConfig, build_discriminator, build_generator
+from ganpipe.params import TrainParams
+from ganpipe.training.losses import LOSSES, gradient_penalty
+from ganpipe.training.schedules import ema_decay
+
+CURVES = ("loss_generator", "loss_discriminator", "score_real", "score_fake", "r1", "r2")
+
+
+@dataclass
+class Networks:
+    """Both networks and the generator's moving average, which is what gets sampled."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    average: nn.Module
+
+    @staticmethod
+    def fresh(config: NetworkConfig, seed: int, device: str) -> Networks:
+        """Newly initialised networks: a pure function of the configuration and the seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            generator = build_generator(config)
+            discriminator = build_discriminator(config)
+        for network in (generator, discriminator):
+            network.to(device, memory_format=torch.channels_last)
+        average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
+        return Networks(generator, discriminator, average)
+
+
+class Trainer:
+    """Two networks, their optimizers and the counters; `step` moves them by one batch."""
+
+    def __init__(self, networks: Networks, params: TrainParams) -> None:
+        self.networks, self.params = networks, params
+        self.loss = LOSSES[params.loss]
+        self.optimizers = {
+            "generator": self._adam(networks.generator),
+            "discriminator": self._adam(networks.discriminator),
+        }
+        self.images = 0
+        self.steps = 0
+        device = next(networks.generator.parameters()).device
+        self.device = device.type
+        # sums since the last point of the curves, and how many steps each sum holds
+        self.sums = torch.zeros(len(CURVES), device=device)
+        self.counts = torch.zeros(len(CURVES))
+
+    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+        betas = (self.params.beta1, self.params.beta2)
+        return torch.optim.Adam(
+            network.parameters(), lr=self.params.lr, betas=betas, eps=1e-8, fused=True
+        )
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        enabled = self.params.precision == "bf16"
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=enabled)
+
+    def step(self, real: Tensor, latents: Tensor) -> None:
+        """One step of each network on real images float [n, C, H, W] and latents [n, latent].
+
+        The discriminator learns first; the generator answers to the new discriminator with the
+        same fakes, which saves a forward pass of the generator.
+        """
+        penalise = self.steps % self.params.penalty_every == 0
+        with self._autocast():
+            fake = self.networks.generator(latents)
+        self._discriminator_step(real, fake.detach().float(), penalise=penalise)
+        self._generator_step(real, fake)
+        self.images += real.shape[0]
+        self.steps += 1
+        self._update_average(real.shape[0])
+
+    def _discriminator_step(self, real: Tensor, fake: Tensor, *, penalise: bool) -> None:
+        both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
+        penalise = penalise and self.params.r1 + self.params.r2 > 0
+        both.requires_grad_(penalise)
+        with self._autocast():
+            scores = self.networks.discriminator(both)
+        scores_real, scores_fake = scores.float().chunk(2)
+        losses = self.loss.discriminator(scores_real, scores_fake)
+        total = losses.mean()
+        if penalise:
+            with self._autocast():
+                squares = gradient_penalty(both, scores)
+            r1, r2 = (half.mean() for half in squares.chunk(2))
+            weight = 0.5 * self.params.penalty_every
+            total = total + weight * (self.params.r1 * r1 + self.params.r2 * r2)
+            self._note(r1=r1, r2=r2)
+        self._apply("discriminator", total)
+        self._note(
+            loss_discriminator=losses.mean(),
+            score_real=scores_real.mean(),
+            score_fake=scores_fake.mean(),
+        )
+
+    def _generator_step(self, real: Tensor, fake: Tensor) -> None:
+        discriminator = self.networks.discriminator
+        with frozen(discriminator), self._autocast():
+            scores_fake = discriminator(fake).float()
+            with torch.no_grad():
+                scores_real = discriminator(real).float() if self.loss.relativistic else scores_fake
+        total = self.loss.generator(scores_real, scores_fake).mean()
+        self._apply("generator", total)
+        self._note(loss_generator=total)
+
+    def _apply(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_average(self, batch: int) -> None:
+        params = self.params
+        decay = ema_decay(self.images, batch, params.ema_kimg, params.ema_rampup)
+        average, generator = self.networks.average, self.networks.generator
+        torch._foreach_lerp_(
+            list(average.parameters()), list(generator.parameters()), weight=1.0 - decay
+        )
+        for kept, new in zip(average.buffers(), generator.buffers(), strict=True):
+            kept.copy_(new)
+
+    def _note(self, **values: Tensor) -> None:
+        """Add to the sums of the curves without waiting for the device."""
+        for name, value in values.items():
+            place = CURVES.index(name)
+            self.sums[place] += value.detach()
+            self.counts[place] += 1
+
+    def take_curves(self) -> dict[str, float]:
+        """Means since the last call, in the order of CURVES; a curve without steps is left out."""
+        means = (self.sums.cpu() / self.counts).tolist()
+        self.sums.zero_()
+        counted = [count > 0 for count in self.counts.tolist()]
+        self.counts.zero_()
+        return {
+            name: mean for name, mean, known in zip(CURVES, means, counted, strict=True) if known
+        }
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients for a network's weights inside the block, though they flow through it."""
+    network.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(requires_grad=True)

@@ -1,0 +1,74 @@
+"""Parameters: one schema, and every mistake is named before any work starts."""
+
+import pytest
+import yaml
+
+from ganpipe import params
+from ganpipe.errors import GanpipeError
+from ganpipe.params import Params
+
+
+def test_params_yaml_in_the_repository_is_the_dump_of_the_defaults(repository_root):
+    text = (repository_root / "params.yaml").read_text()
+    assert text == params.to_yaml(Params())
+
+
+def test_written_parameters_read_back_equal(tmp_path):
+    chosen = params.override(Params(), ["train.lr=3e-4", "data.source=folder", "data.path=007"])
+    params.write(chosen, tmp_path / "params.yaml")
+    assert params.load(tmp_path / "params.yaml") == chosen
+    assert chosen.train.lr == 3e-4
+    assert chosen.data.path == "007"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("train.kimgg=3", ["train.kimgg", "did you mean kimg", "batch"]),
+        ("train.kimg=-1", ["train.kimg=-1", "greater than 0"]),
+        ("train.kimg=nan", ["train.kimg"]),
+        ("train.batch=many", ["train.batch='many'", "integer"]),
+        ("data.source=mnist", ["data.source='mnist'", "fashion-mnist"]),
+        ("data.source=folder", ["data.path"]),
+        ("training.kimg=3", ["training", "train"]),
+        ("kimg=3", ["section.key=value"]),
+        ("train.kimg", ["section.key=value"]),
+        ("register.model=a/b", ["register.model='a/b'"]),
+    ],
+)
+def test_a_bad_assignment_names_key_value_and_what_is_allowed(assignment, words):
+    with pytest.raises(GanpipeError) as caught:
+        params.override(Params(), [assignment])
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_typo_in_params_yaml_is_named_with_the_file(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train:\n  kmig: 3\n")
+    with pytest.raises(GanpipeError, match=r"params\.yaml: train\.kmig .*did you mean kimg"):
+        params.load(path)
+
+
+def test_text_that_is_no_yaml_is_an_error_not_a_crash(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: [")
+    with pytest.raises(GanpipeError, match="no YAML"):
+        params.load(path)
+
+
+def test_a_missing_params_yaml_says_how_to_make_one(tmp_path):
+    with pytest.raises(GanpipeError, match="ganpipe init"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_every_field_has_a_description_and_a_default():
+    for section in Params.model_fields.values():
+        for name, field in section.annotation.model_fields.items():
+            assert field.description, name
+            assert not field.is_required(), name
+
+
+def test_the_schema_is_flat_enough_for_a_form():
+    for section in yaml.safe_load(params.to_yaml(Params())).values():
+        assert all(not isinstance(value, dict | list) for value in section.values())

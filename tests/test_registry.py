@@ -1,0 +1,349 @@
+"""A generator is registered once and judged on one protocol; moves of an alias are on record."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from ganpipe import registry, tracking
+from ganpipe.errors import GanpipeError
+from ganpipe.files import sha256
+from ganpipe.gate import gate
+from ganpipe.params import Params, override, write
+from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Registration
+
+METRIC = "fid_lite0_1k"
+PROTOCOL = {"metric": METRIC, "extractor": "lite0", "samples": 1000, "reference_sha256": "ab"}
+
+
+def measured(value: float, **protocol: object) -> dict[str, object]:
+    return {METRIC: value, f"floor_{METRIC}": 1.5, "protocol": {**PROTOCOL, **protocol}}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "margin", "passed"),
+    [
+        (20.0, 21.0, 0.0, True),
+        (20.0, 20.0, 0.0, False),
+        (20.0, 21.0, 0.1, False),
+        (18.8, 21.0, 0.1, True),
+        (float("nan"), 21.0, 0.0, False),
+        (20.0, float("nan"), 0.0, True),
+        (-0.1, 0.0, 0.5, True),
+    ],
+)
+def test_a_candidate_must_undercut_the_champion_by_the_margin(
+    candidate: float, champion: float, margin: float, passed: bool
+) -> None:
+    decision = gate(measured(candidate), measured(champion), margin)
+    assert decision.passed is passed
+    assert METRIC in decision.reason
+
+
+def test_the_first_candidate_passes_unless_it_is_not_a_number() -> None:
+    assert gate(measured(300.0), None).passed
+    assert not gate(measured(float("inf")), None).passed
+
+
+@pytest.mark.parametrize("change", [{"reference_sha256": "cd"}, {"samples": 500}, {"more": 1}])
+def test_numbers_of_different_protocols_are_never_compared(change: dict[str, object]) -> None:
+    decision = gate(measured(1.0), measured(100.0, **change))
+    assert not decision.passed
+    assert next(iter(change)) in decision.reason
+
+
+class Checkout:
+    """A state folder and a finished workspace whose generator and numbers a test can change."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.workspace = folder / "a workspace"
+        self.uri = tracking.tracking_uri(self.state)
+        for name in ("model", "report"):
+            (self.workspace / name).mkdir(parents=True)
+        write(Params(), self.workspace / "params.yaml")
+        (self.workspace / "report/samples.png").write_bytes(b"png")
+
+    def train(self, seed: int, value: float, **protocol: object) -> None:
+        import torch
+
+        from ganpipe.networks import NetworkConfig, build_generator, save_generator
+
+        config = NetworkConfig("dcgan", 16, 4, 16, 8, 8, 1)
+        torch.manual_seed(seed)
+        save_generator(self.workspace / "model", build_generator(config), config, [], 1000)
+        digest = sha256(self.workspace / "model/generator.safetensors")
+        metrics = {**measured(value, **protocol), "generator_sha256": digest}
+        (self.workspace / "report/metrics.json").write_text(json.dumps(metrics))
+        (self.workspace / "dvc.lock").write_text(f"schema: '2.0' # {digest}\n")
+
+    def register(self, *assignments: str) -> Registration:
+        params = override(Params(), list(assignments))
+        run = tracking.start_run(self.uri, self.state, "train", params, {})
+        identity = {"git_commit": "abc"}
+        lock = registry.file_lock(self.state)
+        return registry.register(self.uri, run, self.workspace, params, identity, lock)
+
+    def aliases(self, name: str) -> dict[str, str]:
+        return registry.aliases(tracking.connect(self.uri), name)
+
+    def tags(self, name: str, version: str) -> dict[str, str]:
+        return dict(tracking.connect(self.uri).get_model_version(name, version).tags)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(autouse=True)
+def _no_outside_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_better_candidates_become_champion_and_the_way_is_on_record(checkout: Checkout) -> None:
+    name = "better"
+    checkout.train(seed=1, value=30.0)
+    first = checkout.register(f"register.model={name}")
+    assert (first.version, first.alias, first.reused) == ("1", CHAMPION, False)
+    checkout.train(seed=2, value=20.0)
+    second = checkout.register(f"register.model={name}")
+    assert (second.version, second.alias) == ("2", CHAMPION)
+    checkout.train(seed=3, value=25.0)
+    third = checkout.register(f"register.model={name}")
+    assert (third.version, third.alias, third.decision.passed) == ("3", CANDIDATE, False)
+    assert checkout.aliases(name) == {CANDIDATE: "3", CHAMPION: "2", PREVIOUS: "1"}
+    tags = checkout.tags(name, "2")
+    assert tags["ganpipe.promoted_by"] == "gate"
+    assert tags["ganpipe.promoted_from"] == "1"
+    assert "beats" in tags["ganpipe.promoted_reason"]
+    assert json.loads(tags["ganpipe.promoted_numbers"])["champion"] == 30.0
+    assert tags["ganpipe.parent_champion"] == "1"
+    assert tags["ganpipe.git_commit"] == "abc"
+    assert json.loads(tags["ganpipe.protocol"]) == PROTOCOL
+    assert checkout.tags(name, "1")["ganpipe.replaced_by"] == "2"
+
+
+def test_the_same_generator_is_registered_once(checkout: Checkout) -> None:
+    name = "once"
+    checkout.train(seed=1, value=30.0)
+    assert not checkout.register(f"register.model={name}").reused
+    again = checkout.register(f"register.model={name}")
+    assert (again.version, again.alias, again.reused) == ("1", CHAMPION, True)
+    checkout.train(seed=1, value=29.0)  # the same weights, measured differently
+    assert checkout.register(f"register.model={name}").version == "2"
+
+
+def test_another_protocol_or_promote_never_leaves_a_candidate(checkout: Checkout) -> None:
+    name = "kept"
+    checkout.train(seed=1, value=30.0)
+    never = checkout.register(f"register.model={name}", "register.promote=never")
+    assert never.decision.passed
+    assert (never.alias, checkout.aliases(name)) == (CANDIDATE, {CANDIDATE: "1"})
+    assert checkout.register(f"register.model={name}").alias == CHAMPION
+    checkout.train(seed=2, value=1.0, reference_sha256="other")
+    assert checkout.register(f"register.model={name}").alias == CANDIDATE
+    assert checkout.aliases(name)[CHAMPION] == "1"
+
+
+def test_a_rollback_is_not_undone_by_a_cached_run(checkout: Checkout) -> None:
+    name = "rollback"
+    checkout.train(seed=1, value=30.0)
+    checkout.register(f"register.model={name}")
+    checkout.train(seed=2, value=20.0)
+    checkout.register(f"register.model={name}")
+    lock = registry.file_lock(checkout.state)
+    registry.promote(checkout.uri, name, "1", "the new one repeats itself", {}, lock, by="Ada")
+    assert checkout.aliases(name)[CHAMPION] == "1"
+    assert checkout.aliases(name)[PREVIOUS] == "2"
+    assert checkout.tags(name, "1")["ganpipe.promoted_by"] == "Ada"
+    assert "ganpipe.replaced_by" not in checkout.tags(name, "1")
+    again = checkout.register(f"register.model={name}")
+    assert (again.version, again.alias) == ("2", CANDIDATE)
+    assert "promote it by hand" in again.decision.reason
+    assert checkout.aliases(name)[CHAMPION] == "1"
+
+
+def test_a_kill_between_the_alias_writes_leaves_a_champion(checkout: Checkout) -> None:
+    name = "killed"
+    checkout.train(seed=1, value=30.0)
+    checkout.register(f"register.model={name}")
+    checkout.train(seed=2, value=20.0)
+    checkout.register(f"register.model={name}", "register.promote=never")
+    script = f"""
+import os
+from pathlib import Path
+from ganpipe import registry, tracking
+from mlflow import MlflowClient
+write = MlflowClient.set_registered_model_alias
+def die_at_champion(self, name, alias, version):
+    if alias == "champion":
+        os._exit(9)
+    write(self, name, alias, version)
+MlflowClient.set_registered_model_alias = die_at_champion
+lock = registry.file_lock(Path({str(checkout.state)!r}))
+registry.promote({checkout.uri!r}, {name!r}, "2", "better", {{}}, lock)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+    assert checkout.aliases(name)[CHAMPION] == "1"
+    assert checkout.register(f"register.model={name}").alias == CHAMPION
+    assert checkout.aliases(name)[CHAMPION] == "2"
+    assert checkout.aliases(name)[PREVIOUS] == "1"
+
+
+def test_a_version_made_by_other_means_is_not_judged(checkout: Checkout) -> None:
+    name, client = "foreign", tracking.connect(checkout.uri)
+    client.create_registered_model(name)
+    client.create_model_version(name, source=str(checkout.workspace))
+    client.set_registered_model_alias(name, CHAMPION, "1")
+    checkout.train(seed=1, value=1.0)
+    found = checkout.register(f"register.model={name}")
+    assert found.alias == CANDIDATE
+    assert "promote by hand" in found.decision.reason
+    with pytest.raises(GanpipeError, match="not registered by ganpipe"):
+        registry.resolve(checkout.uri, f"models:/{name}/1", checkout.state / "models")
+
+
+def test_a_report_of_another_generator_is_refused(checkout: Checkout) -> None:
+    checkout.train(seed=1, value=1.0)
+    report = checkout.workspace / "report/metrics.json"
+    report.write_text(report.read_text().replace('"generator_sha256": "', '"generator_sha256": "0'))
+    with pytest.raises(GanpipeError, match="measured another generator"):
+        checkout.register("register.model=refused")
+    (checkout.workspace / "dvc.lock").unlink()
+    with pytest.raises(GanpipeError, match=r"lacks dvc\.lock"):
+        checkout.register("register.model=refused")
+
+
+def test_a_lock_that_stays_taken_is_named(tmp_path: Path) -> None:
+    with (
+        registry.file_lock(tmp_path),
+        pytest.raises(GanpipeError, match=r"registry\.lock"),
+        registry.file_lock(tmp_path, seconds=0.1),
+    ):
+        pass
+
+
+def test_a_version_comes_back_byte_for_byte(checkout: Checkout, tmp_path: Path) -> None:
+    name = "resolved"
+    checkout.train(seed=5, value=5.0)
+    checkout.register(f"register.model={name}")
+    ours = checkout.workspace / "model"
+    for form in (f"models:/{name}@champion", f"models:/{name}/1"):
+        folder = registry.resolve(checkout.uri, form, tmp_path / "models")
+        for file in ("generator.safetensors", "generator.json"):
+            assert (folder / file).read_bytes() == (ours / file).read_bytes()
+    assert registry.resolve(checkout.uri, str(ours), tmp_path) == ours
+    (folder / "generator.safetensors").write_bytes(b"damaged")
+    assert registry.resolve(checkout.uri, form, tmp_path / "models") == folder
+    assert sha256(folder / "generator.safetensors") == sha256(ours / "generator.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("model_uri", "message"),
+    [
+        ("models:/named@champio", "has no alias champio: versions 1; aliases @candidate, @champio"),
+        ("models:/named/7", "has no version 7: versions 1"),
+        ("models:/unknown/1", "there is no model unknown at .*: registered are .*named"),
+        ("models:/named", "write models:/name@alias or models:/name/3"),
+        ("no/such/folder", "is no folder with a generator.json"),
+    ],
+)
+def test_a_model_that_does_not_exist_is_answered_with_what_does(
+    checkout: Checkout, tmp_path: Path, model_uri: str, message: str
+) -> None:
+    if not checkout.aliases("named"):
+        checkout.train(seed=1, value=1.0)
+        checkout.register("register.model=named")
+    with pytest.raises(GanpipeError, match=message):
+        registry.resolve(checkout.uri, model_uri, tmp_path)
+
+
+def test_a_version_loads_in_a_process_without_ganpipe_or_pickle(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.train(seed=1, value=30.0)
+    registered = checkout.register("register.model=anywhere")
+    script = f"""
+import mlflow, numpy
+mlflow.set_tracking_uri({checkout.uri!r})
+model = mlflow.pyfunc.load_model("models:/anywhere@champion")
+images = model.predict(None, params={{"n": 5, "seed": 7}})
+assert images.shape == (5, 8, 8, 1) and images.dtype == numpy.uint8
+assert (model.predict(None, params={{"n": 3, "seed": 7}}) == images[:3]).all()
+import ganpipe
+print(ganpipe.__file__)
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    found = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:mlflow", "-P", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert registered.alias == CHAMPION
+    assert found.stdout.strip().endswith("code/ganpipe/__init__.py")
+    assert found.stderr == ""
+
+
+def test_registering_prints_nothing_and_leaves_nothing_in_the_folder(
+    checkout: Checkout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkout.train(seed=1, value=30.0)
+    checkout.register("register.model=quiet")
+    assert list(tmp_path.iterdir()) == []
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
+
+
+@pytest.mark.integration
+def test_a_server_and_its_database_serve_the_same_versions(
+    tmp_path: Path,
+    mlflow_server: Callable[[Path, int], AbstractContextManager[str]],
+    free_port: int,
+) -> None:
+    checkout = Checkout(tmp_path)
+    database = checkout.uri
+    checkout.train(seed=1, value=30.0)
+    with mlflow_server(checkout.state, free_port) as address:
+        (checkout.state / "ui.json").write_text(json.dumps({"mlflow": address}))
+        checkout.uri = tracking.tracking_uri(checkout.state)
+        assert checkout.uri == address
+        assert checkout.register("register.model=shared").alias == CHAMPION
+        over_http = registry.resolve(address, "models:/shared@champion", tmp_path / "http")
+        checkout.uri = database
+        checkout.train(seed=2, value=20.0)
+        assert checkout.register("register.model=shared").version == "2"
+        registry.resolve(address, "models:/shared/2", tmp_path / "http")
+    from_database = registry.resolve(database, "models:/shared/1", tmp_path / "database")
+    assert from_database.name == over_http.name
+
+
+@pytest.mark.integration
+def test_a_remote_server_keeps_the_files_itself(
+    tmp_path: Path,
+    mlflow_server: Callable[[Path, int], AbstractContextManager[str]],
+    free_port: int,
+) -> None:
+    checkout = Checkout(tmp_path / "here")
+    checkout.train(seed=1, value=30.0)
+    with mlflow_server(tmp_path / "there", free_port) as address:
+        checkout.uri = address
+        assert checkout.register("register.model=remote").alias == CHAMPION
+        assert not (checkout.state / "mlflow").exists()
+        folder = registry.resolve(address, "models:/remote@champion", tmp_path / "models")
+    assert sha256(folder / "generator.json") == sha256(checkout.workspace / "model/generator.json")

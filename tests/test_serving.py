@@ -1,0 +1,123 @@
+"""A request to a generator is checked, repeatable, and ends in whole folders or none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganpipe import serving
+from ganpipe.errors import GanpipeError
+from ganpipe.networks import (
+    Generator,
+    NetworkConfig,
+    build_generator,
+    load_generator,
+    save_generator,
+)
+from ganpipe.packaging import package
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workspace")
+    for name in ("model", "report"):
+        (folder / name).mkdir()
+    (folder / "report/metrics.json").write_text("{}")
+    config = NetworkConfig("dcgan", 16, 4, 16, 8, 8, 1)
+    torch.manual_seed(0)
+    save_generator(folder / "model", build_generator(config), config, [], 1000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def generator(workspace: Path) -> Generator:
+    return load_generator(workspace / "model")
+
+
+def test_the_same_seed_gives_the_same_images_whatever_the_number(generator: Generator) -> None:
+    images = serving.generate(generator, 70, seed=3)
+    assert images.shape == (70, 8, 8, 1)
+    assert images.dtype == np.uint8
+    assert (serving.generate(generator, 5, seed=3) == images[:5]).all()
+    assert (serving.generate(generator, 5, seed=4) != images[:5]).any()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"n": 0}, "n=0"),
+        ({"n": 1_000_001}, "1,000,000"),
+        ({"n": 1, "seed": -1}, "seed=-1"),
+        ({"n": 1, "truncation": 0.0}, "truncation=0.0"),
+        ({"n": 1, "truncation": float("nan")}, "truncation=nan"),
+        ({"n": 1, "label": 3}, "label=3"),
+    ],
+)
+def test_a_request_out_of_bounds_is_named(
+    generator: Generator, request_: dict[str, float], message: str
+) -> None:
+    with pytest.raises(GanpipeError, match=message):
+        serving.generate(generator, **request_)  # type: ignore[arg-type]
+
+
+def test_images_are_written_losslessly_with_one_grid(
+    generator: Generator, workspace: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "some where" / "samples"
+    model = str(workspace / "model")
+    for _ in range(2):  # an earlier result is replaced
+        written = serving.generate_to_folder(model, tmp_path, n=5, seed=1, truncation=1.0, out=out)
+        assert written == out
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png"]
+    expected = serving.generate(generator, 5, seed=1)
+    assert (np.asarray(Image.open(out / "00004.png")) == expected[4, :, :, 0]).all()
+
+
+def test_other_files_are_never_replaced(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    images = np.zeros((1, 8, 8, 1), np.uint8)
+    with pytest.raises(GanpipeError, match=r"holds other files \(thesis\.tex\)"):
+        serving.write_images(images, tmp_path)
+    with pytest.raises(GanpipeError, match="is a file"):
+        serving.write_images(images, tmp_path / "thesis.tex")
+    with pytest.raises(GanpipeError, match="cannot be written"):
+        serving.write_images(images, tmp_path / "thesis.tex" / "samples")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_mlflow_serves_images_over_http(
+    generator: Generator, workspace: Path, tmp_path: Path
+) -> None:
+    import mlflow.pyfunc
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc import scoring_server
+
+    package(workspace, tmp_path / "model")
+    client = TestClient(scoring_server.init(mlflow.pyfunc.load_model(str(tmp_path / "model"))))
+
+    def ask(**params: object) -> tuple[int, dict[str, object]]:
+        answer = client.post("/invocations", json={"inputs": [], "params": params})
+        return answer.status_code, json.loads(answer.text)
+
+    status, answer = ask(n=3, seed=7)
+    assert status == 200
+    assert answer["predictions"] == serving.generate(generator, 3, seed=7).tolist()
+    status, answer = ask(n=0)
+    assert status == 400
+    assert "n=0: ask for 1" in str(answer)
+
+
+def test_a_package_holds_no_pickle_and_its_own_code(workspace: Path, tmp_path: Path) -> None:
+    package(workspace, tmp_path / "model")
+    suffixes = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".lock", ""}
+    assert (tmp_path / "model/code/ganpipe/networks/generator.py").is_file()
+    requirements = (tmp_path / "model/requirements.txt").read_text().splitlines()
+    assert {line.split("==")[0] for line in requirements} >= {"mlflow", "torch", "safetensors"}
+    assert not [line for line in requirements if "+" in line]

@@ -1,0 +1,233 @@
+"""A run's records reach MLflow completely, once, and without hiding a server that is away."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from ganpipe import tracking
+from ganpipe.errors import GanpipeError
+from ganpipe.history import HistoryForwarder, Lines
+from ganpipe.params import Params, write
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a state # folder")
+
+
+@pytest.fixture
+def uri(state: Path) -> str:
+    return tracking.tracking_uri(state)
+
+
+@pytest.fixture
+def run(uri: str, state: Path) -> str:
+    return tracking.start_run(uri, state, "train digits", Params(), {"git_commit": "abc"})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """What a finished workspace holds, in small."""
+    folder = tmp_path / "workspace"
+    for name in ("report", "model/grids", "data/train"):
+        (folder / name).mkdir(parents=True)
+    write(Params(), folder / "params.yaml")
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    (folder / "report/samples.png").write_bytes(b"png")
+    (folder / "model/grids/grid-000020.png").write_bytes(b"png")
+    (folder / "model/generator.json").write_text('{"images": 20000}')
+    metrics = {"fid_lite0_1k": 23.5, "floor_fid_lite0_1k": 1.5, "protocol": {"seed": 1}}
+    (folder / "report/metrics.json").write_text(json.dumps(metrics))
+    made = {"count": 900, "height": 8, "width": 8, "channels": 1, "sha256": "0123456789" * 6}
+    (folder / "data/train/dataset.json").write_text(json.dumps(made))
+    return folder
+
+
+def line(images: int, loss: float) -> str:
+    return json.dumps({"images": images, "kimg": images / 1000, "loss_generator": loss}) + "\n"
+
+
+def points(uri: str, run: str, key: str = "loss_generator") -> list[tuple[int, float]]:
+    history = tracking.connect(uri).get_metric_history(run, key)
+    return [(point.step, point.value) for point in history]
+
+
+def wait_for_points(uri: str, run: str, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(points(uri, run)) < count:
+        assert time.monotonic() < deadline, f"only {points(uri, run)}"
+        time.sleep(0.1)
+
+
+def test_the_environment_names_the_server(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example")
+    assert tracking.tracking_uri(state) == "http://mlflow.example"
+
+
+def test_a_ui_that_is_gone_is_not_used(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "ui.json").write_text(f'{{"mlflow": "http://127.0.0.1:{free_port}"}}')
+    assert tracking.tracking_uri(tmp_path) == f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}"
+
+
+def test_an_unreachable_server_is_named_within_seconds(free_port: int) -> None:
+    address = f"http://127.0.0.1:{free_port}"
+    began = time.monotonic()
+    with pytest.raises(GanpipeError, match=f"{address} does not answer.*MLFLOW_TRACKING_URI"):
+        tracking.check(address)
+    assert time.monotonic() - began < 8
+
+
+def test_another_service_is_not_taken_for_mlflow() -> None:
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(GanpipeError, match="status 404"):
+            tracking.check(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_database_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GanpipeError, match="MLflow cannot use sqlite"):
+        tracking.check(f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}")
+
+
+def test_a_run_carries_parameters_and_identity(uri: str, state: Path, run: str) -> None:
+    found = tracking.connect(uri).get_run(run)
+    assert found.data.params["train.kimg"] == "100.0"
+    assert found.data.params["register.model"] == "ganpipe"
+    assert found.data.tags["ganpipe.git_commit"] == "abc"
+    assert found.info.run_name == "train digits"
+    tracking.end_run(uri, run, "FINISHED")
+    assert tracking.connect(uri).get_run(run).info.status == "FINISHED"
+
+
+def test_a_deleted_experiment_is_named_with_the_way_back(tmp_path: Path) -> None:
+    uri = tracking.tracking_uri(tmp_path)
+    run = tracking.start_run(uri, tmp_path, "first", Params(), {})
+    client = tracking.connect(uri)
+    client.delete_experiment(client.get_run(run).info.experiment_id)
+    with pytest.raises(GanpipeError, match="mlflow experiments restore"):
+        tracking.start_run(uri, tmp_path, "second", Params(), {})
+
+
+def test_a_report_arrives_with_its_lineage(
+    uri: str, state: Path, run: str, workspace: Path
+) -> None:
+    tracking.log_report(uri, run, workspace)
+    client = tracking.connect(uri)
+    assert points(uri, run, "fid_lite0_1k") == [(20000, 23.5)]
+    assert points(uri, run, "floor_fid_lite0_1k") == [(20000, 1.5)]
+    kept = {
+        entry.path
+        for folder in ("report", "grids", "lineage")
+        for entry in client.list_artifacts(run, folder)
+    }
+    assert kept == {
+        "report/metrics.json",
+        "report/samples.png",
+        "grids/grid-000020.png",
+        "lineage/params.yaml",
+        "lineage/dvc.lock",
+    }
+    (entry,) = client.get_run(run).inputs.dataset_inputs
+    assert entry.dataset.name == "digits"
+    assert entry.dataset.digest == ("0123456789" * 6)[:36]
+    assert list((state / "mlflow" / "artifacts").rglob("samples.png"))
+
+
+def test_only_complete_lines_are_read_and_a_truncated_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    lines = Lines(path)
+    assert lines.new() == []
+    path.write_text("a\nb\nhal")
+    assert lines.new() == [b"a\n", b"b\n"]
+    path.write_text("a\nb\nhalf\n")
+    assert lines.new() == [b"half\n"]
+    path.write_text("a\n")
+    assert lines.new() == [b"a\n"]
+    path.write_text("c\nd\n")  # truncated and grown past the old place between two looks
+    assert lines.new() == [b"c\n", b"d\n"]
+    assert lines.new() == []
+
+
+def test_curves_are_followed_live_and_never_doubled(uri: str, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    forwarder = HistoryForwarder(uri, run)
+    began = time.monotonic()
+    forwarder.follow(path)
+    assert time.monotonic() - began < 0.2
+    path.write_text(line(1000, 3.0) + line(2000, 2.0) + line(3000, 1.0)[:-9])
+    wait_for_points(uri, run, 2)
+    path.write_text(line(1000, 3.0))  # a resumed run goes back to its exact state
+    time.sleep(2.5)
+    path.write_text(line(1000, 3.0) + line(2000, 2.0) + line(3000, 1.0) + line(4000, float("nan")))
+    forwarder.finish(path)
+    found = points(uri, run)
+    assert found[:3] == [(1000, 3.0), (2000, 2.0), (3000, 1.0)]
+    assert len(found) == 4
+    forwarder.finish(path)
+    assert len(points(uri, run)) == 4
+
+
+def test_a_cached_history_is_replayed_whole(uri: str, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text("".join(line(step, 1.0 / (step + 1)) for step in range(2500)))
+    HistoryForwarder(uri, run).finish(path)
+    assert len(points(uri, run)) == 2500
+
+
+def test_a_broken_history_is_a_defect_and_no_silence(uri: str, run: str, tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text("no json\n")
+    forwarder = HistoryForwarder(uri, run)
+    forwarder.follow(path)
+    time.sleep(2.5)
+    with pytest.raises(json.JSONDecodeError):
+        forwarder.finish(path)
+
+
+@pytest.mark.integration
+def test_an_outage_of_the_server_loses_no_point(
+    tmp_path: Path,
+    mlflow_server: Callable[[Path, int], AbstractContextManager[str]],
+    free_port: int,
+) -> None:
+    state, path = tmp_path / "state", tmp_path / "history.jsonl"
+    with mlflow_server(state, free_port) as address:
+        (state / "ui.json").write_text(json.dumps({"mlflow": address}))
+        uri = tracking.tracking_uri(state)
+        assert uri == address
+        run = tracking.start_run(uri, state, "train", Params(), {})
+        forwarder = HistoryForwarder(uri, run)
+        forwarder.follow(path)
+        path.write_text(line(1000, 3.0))
+        wait_for_points(uri, run, 1)
+    with path.open("a") as file:
+        file.write(line(2000, 2.0))
+    time.sleep(2.5)  # a poll meets the dead server
+    with pytest.raises(GanpipeError, match=f"did not reach MLflow run {run}"):
+        forwarder.finish(path)
+    with mlflow_server(state, free_port):
+        with path.open("a") as file:
+            file.write(line(3000, 1.0))
+        forwarder.finish(path)
+        assert points(uri, run) == [(1000, 3.0), (2000, 2.0), (3000, 1.0)]
+    # the same records without a server
+    assert len(points(f"sqlite:///{state / 'mlflow' / 'mlflow.db'}", run)) == 3
