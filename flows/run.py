@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.server import embedded
 from ganpipe.params import Params
@@ -25,7 +25,8 @@ def run_pipeline(params: Params) -> Summary:
             field.alias or name: getattr(params, name)
             for name, field in Params.model_fields.items()
         }
-        summary: Summary = train(**sections, return_state=True).result()
+        ended: Any = train(**sections, return_state=True)
+        summary: Summary = ended.result()
     sys.stdout.write(f"\n{describe(summary)}\n")
     return summary
 

@@ -180,7 +180,7 @@ def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:
         get_run_logger().warning("MLflow run %s stays open: %s", run.mlflow_run, error)
 
 
-@task(name="register", cache_policy=NO_CACHE, persist_result=False)
+@task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register_model(run: Run) -> Any:
     """Make the generator a model version (a Registration); the gate may make it champion."""
     state = workspaces.state_folder(run.repo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +39,9 @@ def run(assignments: Assignments = None) -> None:
 
 
 @app.command()
-def stage(name: Annotated[str, typer.Argument(help="ingest, preprocess, ... as in dvc.yaml")]) -> None:
+def stage(
+    name: Annotated[str, typer.Argument(help="ingest, preprocess, ... as in dvc.yaml")],
+) -> None:
     """Run one stage in the current folder; `dvc repro` calls this."""
     from ganpipe import params, stages
     from ganpipe.supervision import obey

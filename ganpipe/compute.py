@@ -15,7 +15,7 @@ def cores() -> int:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX; on ARM the bf16 flag)."""
+    """Whether the CPU multiplies bfloat16 in hardware (AVX512-BF16, AMX, or ARM's bf16)."""
     flags = Path("/proc/cpuinfo")
     if not flags.exists():
         return False
@@ -64,4 +64,4 @@ def settle(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     # filling fresh memory would cost time on every allocation; nothing here reads it unwritten
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

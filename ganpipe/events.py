@@ -79,9 +79,7 @@ class Progress:
             line = f"{self.title}: {done:g} of {self.total:g} {self.unit}  {note}"
             sys.stdout.write(f"{line.rstrip()}\n")
             sys.stdout.flush()
-            emit(
-                self.stage, "progress", done=done, total=self.total, unit=self.unit, rate=note
-            )
+            emit(self.stage, "progress", done=done, total=self.total, unit=self.unit, rate=note)
 
     def close(self) -> None:
         if self._bar is not None:

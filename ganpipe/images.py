@@ -55,4 +55,5 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
 
 def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Network output in [-1, 1] (clamped) to uint8: round(x * 127.5 + 127.5)."""
-    return np.clip(np.rint(values * 127.5 + 127.5), 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(np.rint(values * 127.5 + 127.5), 0, 255).astype(np.uint8)
+    return levels

@@ -78,7 +78,9 @@ class ModelParams(Section):
     ] = 64
     width: Annotated[
         int,
-        Field(ge=4, le=1024, description="channels at the full resolution; doubled at each halving"),
+        Field(
+            ge=4, le=1024, description="channels at the full resolution; doubled at each halving"
+        ),
     ] = 32
     max_width: Annotated[
         int, Field(ge=4, le=4096, description="largest number of channels at any resolution")
@@ -259,7 +261,8 @@ def _known_keys(location: list[str]) -> list[str]:
     for part in location:
         by_alias = {field.alias or name: field for name, field in model.model_fields.items()}
         annotation = by_alias[part].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         model = annotation
     return [field.alias or name for name, field in model.model_fields.items()]
 
@@ -301,7 +304,8 @@ def override(params: Params, assignments: list[str]) -> Params:
 def _scalar(section: str, name: str, text: str) -> Any:
     """Text fields keep the text (a folder called `007` or `yes`), the others are YAML."""
     model = {field.alias or key: field for key, field in Params.model_fields.items()}[section]
-    assert isinstance(model.annotation, type) and issubclass(model.annotation, BaseModel)
+    assert isinstance(model.annotation, type)
+    assert issubclass(model.annotation, BaseModel)
     field = model.annotation.model_fields.get(name)
     if field is not None and (field.annotation is str or get_args(field.annotation)[:1] != ()):
         return text

@@ -19,7 +19,9 @@ def initialise(root: Path, remote: str = "", endpoint: str = "") -> list[str]:
     Raises GanpipeError when the folder is no checkout or DVC does not take the remote.
     """
     if not (root / ".dvc").is_dir():
-        raise GanpipeError(f"{root.resolve()} is no ganpipe checkout (no .dvc): clone ganpipe first")
+        raise GanpipeError(
+            f"{root.resolve()} is no ganpipe checkout (no .dvc): clone ganpipe first"
+        )
     done = []
     if not (root / params.PARAMS_FILE).exists():
         params.write(params.Params(), root / params.PARAMS_FILE)

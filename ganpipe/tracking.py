@@ -10,6 +10,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -252,4 +253,8 @@ def milliseconds() -> int:
 
 
 def first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    """The reason in few words: what the system said where MLflow quotes it, else the first line."""
+    message = str(error).strip() or type(error).__name__
+    if found := re.search(r"\[Errno -?\d+\] ([\w ,]+)|(timed out)", message):
+        return found[1] or found[2]
+    return message.splitlines()[0][:200]

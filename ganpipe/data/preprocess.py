@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,12 @@ def preprocess(raw: Path, outputs: dict[str, Path], params: DataParams) -> dict[
 
 def native_size(good: pd.DataFrame) -> int:
     """Height and width of images that are all of one square size; GanpipeError otherwise."""
-    sizes = good[["height", "width"]].value_counts()
-    height, width = sizes.index[0]
+    shapes = zip(good["height"].tolist(), good["width"].tolist(), strict=True)
+    sizes = Counter(shapes).most_common()
+    (height, width), _ = sizes[0]
     if len(sizes) == 1 and height == width:
         return int(height)
-    examples = ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes.head(4).items())
+    examples = ", ".join(f"{h}x{w} ({count})" for (h, w), count in sizes[:4])
     raise GanpipeError(
         f"data.resolution=0 keeps the size of the images, but they are not all of one square "
         f"size: {examples}; set the resolution to train at, for instance data.resolution=64"

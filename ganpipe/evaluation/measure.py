@@ -21,9 +21,7 @@ METRICS, SAMPLES = "metrics.json", "samples.png"
 BLOCK = 256  # images sampled and measured at a time
 
 
-def evaluate(
-    model: Path, reference: Path, params: EvaluateParams, output: Path
-) -> dict[str, Any]:
+def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path) -> dict[str, Any]:
     """Write report/: metrics.json with its whole protocol, samples.png, reals.png.
 
     Returns the metrics. Raises GanpipeError when the reference was made with other parameters.

@@ -39,8 +39,10 @@ class Reference:
 
 def metric_name(extractor: str, samples: int) -> str:
     """`fid_lite0_10k`: the measure, the feature network, the number of images on each side."""
-    return f"fid_{extractor}_{samples // 1000}k" if samples % 1000 == 0 else (
-        f"fid_{extractor}_{samples}"
+    return (
+        f"fid_{extractor}_{samples // 1000}k"
+        if samples % 1000 == 0
+        else (f"fid_{extractor}_{samples}")
     )
 
 

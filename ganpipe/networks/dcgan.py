@@ -8,6 +8,8 @@ gradient penalty is defined for single images (Gulrajani et al., NeurIPS 2017, s
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,7 @@ class Generator(nn.Module):
         self.base = base_size(size) or size
         self.project = nn.Linear(latent, plan[0] * self.base**2, bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(plan[0]), nn.ReLU()]
-        for before, after in zip(plan, plan[1:], strict=False):
+        for before, after in pairwise(plan):
             layers += [
                 nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False),
                 nn.BatchNorm2d(after),
@@ -80,7 +82,7 @@ class Discriminator(nn.Module):
         plan = [channels, *reversed(widths(size, width, max_width))]
         base = base_size(size) or size
         layers: list[nn.Module] = []
-        for before, after in zip(plan, plan[1:], strict=False):
+        for before, after in pairwise(plan):
             halve = nn.Conv2d(before, after, 4, 2, 1)
             layers += [halve if size > base else nn.Conv2d(before, after, 3, 1, 1)]
             layers.append(nn.LeakyReLU(0.2))

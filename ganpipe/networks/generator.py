@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -93,11 +94,10 @@ def load_generator(folder: Path | str, device: str = "cpu") -> Generator:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError:
         raise GanpipeError(f"{folder} has a {DESCRIPTION} but no {WEIGHTS}") from None
-    except Exception as error:  # safetensors has one exception class for every damage
+    except (SafetensorError, RuntimeError) as error:  # damaged, or of another architecture
         raise GanpipeError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    network.eval().requires_grad_(requires_grad=False).to(
-        device, memory_format=torch.channels_last
-    )
+    network.eval().requires_grad_(requires_grad=False)
+    network.to(device).to(memory_format=torch.channels_last)
     return Generator(network, config, description["classes"], description["images"])
 
 

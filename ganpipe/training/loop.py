@@ -135,26 +135,28 @@ class Run:
         now, params = self.trainer.images, self.params
         last = now >= self.total
         if passed(before, now, params.tick_kimg) or last:
-            self._record()
+            curves = self.trainer.take_curves()
+            self._check(curves)
+            self.history.append(now, curves)
         if passed(before, now, params.snapshot_kimg) or last:
             self._grid()
         if passed(before, now, params.state_kimg) or last:
+            self._check({})
             state.save(self.trainer, self.states)
 
-    def _record(self) -> None:
-        curves = self.trainer.take_curves()
-        wrong = {name: value for name, value in curves.items() if not math.isfinite(value)}
-        if wrong or not state.all_finite(self.trainer):
-            saved = state.find(self.states)
-            good = f"at {saved.images / 1000:g} kimg" if saved else "none"
-            raise GanpipeError(
-                f"training diverged at {self.trainer.images / 1000:g} kimg: "
-                f"{', '.join(f'{name}={value}' for name, value in wrong.items()) or 'weights'} "
-                f"not finite (last good state: {good}). Try a lower train.lr (now "
-                f"{self.params.lr:g}), higher train.r1 and train.r2 (now {self.params.r1:g}, "
-                f"{self.params.r2:g}), or train.precision=float32"
-            )
-        self.history.append(self.trainer.images, curves)
+    def _check(self, curves: dict[str, float]) -> None:
+        """Stop with a diagnosis when a curve or a weight is not finite, before it is saved."""
+        wrong = [f"{name}={value}" for name, value in curves.items() if not math.isfinite(value)]
+        if not wrong and state.all_finite(self.trainer):
+            return
+        saved = state.find(self.states)
+        raise GanpipeError(
+            f"training diverged at {self.trainer.images / 1000:g} kimg: "
+            f"{', '.join(wrong) or 'a weight'} not finite "
+            f"(last good state: {f'{saved.images / 1000:g} kimg' if saved else 'none'}). "
+            f"Try a lower train.lr (now {self.params.lr:g}), higher train.r1 and train.r2 "
+            f"(now {self.params.r1:g}, {self.params.r2:g}), or train.precision=float32"
+        )
 
     def _grid(self) -> None:
         """A grid of the average's samples for fixed latents, numbered by the images shown."""

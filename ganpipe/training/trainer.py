@@ -34,7 +34,7 @@ class Networks:
             generator = build_generator(config)
             discriminator = build_discriminator(config)
         for network in (generator, discriminator):
-            network.to(device, memory_format=torch.channels_last)
+            network.to(device).to(memory_format=torch.channels_last)
         average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
         return Networks(generator, discriminator, average)
 

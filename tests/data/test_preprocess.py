@@ -80,7 +80,9 @@ def test_packed_bytes_are_the_original_ones(tmp_path):
 def test_bad_files_are_set_aside_and_listed_not_fatal(tmp_path):
     folder = tmp_path / "in"
     _fill(folder)
-    jpeg = _encode(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)), "JPEG")
+    jpeg = _encode(
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)), "JPEG"
+    )
     (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (folder / "notes.txt").write_text("not an image")
     (folder / "empty.png").touch()

@@ -102,7 +102,7 @@ def test_links_are_listed_but_not_followed(tmp_path):
 def test_names_that_are_no_utf8_are_kept_apart(tmp_path):
     for name in (b"\xff.png", b"\xfe.png", "é.png".encode()):
         _picture(tmp_path / "x.png")
-        os.rename(os.fsencode(tmp_path / "x.png"), os.path.join(os.fsencode(tmp_path), name))
+        (tmp_path / "x.png").rename(tmp_path / os.fsdecode(name))
     assert len({item.path for item in Folder(str(tmp_path))}) == 3
 
 

@@ -26,8 +26,10 @@ class Item:
 class Source(Protocol):
     """A pile of images."""
 
-    classes: list[str]
-    """Class names in the order of their numbers; empty when there are none."""
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of their numbers; empty when there are none."""
+        ...
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells whether the source has changed: kind, count, bytes, digest. Quick."""

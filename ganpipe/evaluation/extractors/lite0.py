@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,14 +49,14 @@ class Lite0:
         self.name = "lite0" if precision == "float32" else f"lite0{precision}"
         self.batch = batch
         self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self.network = _load().to(self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Any = _load().to(self.dtype).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         parts = []
         for first in range(0, len(images), self.batch):
             pixels = torch.from_numpy(np.ascontiguousarray(images[first : first + self.batch]))
-            maps: Tensor = self.network.extract_features(self._prepare(pixels))  # type: ignore[operator]
+            maps: Tensor = self.network.extract_features(self._prepare(pixels))
             parts.append(maps.float().mean(dim=(2, 3)).numpy())
         return np.concatenate(parts)
 

@@ -1,0 +1,212 @@
+"""Exactness: killed at any moment and started again, a run ends with the same bytes."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ganpipe.data.dataset import Dataset
+from ganpipe.errors import GanpipeError
+from ganpipe.files import write_json
+from ganpipe.networks import NetworkConfig
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training import state
+from ganpipe.training.loop import Run, run_training, scratch_key
+from ganpipe.training.trainer import Networks, Trainer
+
+MODEL = ModelParams(width=8, max_width=16, latent=8)
+TRAIN = TrainParams(
+    kimg=6.0,
+    batch=32,
+    tick_kimg=0.5,
+    snapshot_kimg=1.0,
+    state_kimg=0.25,
+    penalty_every=3,
+    threads=1,
+    device="cpu",
+    precision="float32",
+)
+# what a stage process does, with nothing of DVC or Prefect around it
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from ganpipe.compute import settle
+from ganpipe.data.dataset import Dataset
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training.loop import Interrupted, run_training
+model, train = ModelParams(**json.loads(sys.argv[1])), TrainParams(**json.loads(sys.argv[2]))
+root = Path(sys.argv[3])
+settle(train.threads)
+outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
+try:
+    run_training(Dataset(sys.argv[4]), model, train, outputs, root / "scratch")
+except Interrupted:
+    sys.exit(143)
+"""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dataset")
+    images = np.random.default_rng(0).integers(0, 256, (500, 8, 8, 1), np.uint8)
+    np.save(folder / "images-00000.npy", images)
+    description = {"height": 8, "width": 8, "channels": 1, "classes": [], "count": 500}
+    write_json(folder / "dataset.json", {**description, "sha256": "0" * 64})
+    return folder
+
+
+def _start(root, dataset, train=TRAIN):
+    arguments = [json.dumps(MODEL.model_dump()), json.dumps(train.model_dump()), root, dataset]
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, arguments)])
+
+
+def _finish(root, dataset, train=TRAIN):
+    assert _start(root, dataset, train).wait(timeout=120) == 0
+    return _bytes(root)
+
+
+def _bytes(root):
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in ("model", "checkpoints")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def _saved(root):
+    return len(list((root / "scratch").glob("train-*/states/*.json")))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, dataset):
+    return _finish(tmp_path_factory.mktemp("uninterrupted"), dataset)
+
+
+def test_the_same_run_twice_gives_the_same_bytes(tmp_path, dataset, uninterrupted):
+    assert _finish(tmp_path, dataset) == uninterrupted
+    assert {"model/generator.safetensors", "model/history.jsonl", "model/curves.csv"} < set(
+        uninterrupted
+    )
+    assert {"checkpoints/state.safetensors", "checkpoints/state.json"} < set(uninterrupted)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sigkill_at_random_moments_changes_no_byte(tmp_path, dataset, uninterrupted, seed):
+    """Three kills a run, some of them while a state is being written (one every 8 steps)."""
+    waits = random.Random(seed)
+    for _ in range(3):
+        process = _start(tmp_path, dataset)
+        before = _saved(tmp_path)
+        deadline = time.monotonic() + 60
+        while _saved(tmp_path) <= before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(waits.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert _finish(tmp_path, dataset) == uninterrupted
+
+
+def test_sigterm_saves_the_state_and_the_run_goes_on_from_there(tmp_path, dataset, uninterrupted):
+    process = _start(tmp_path, dataset)
+    while not _saved(tmp_path):
+        time.sleep(0.01)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 143
+    assert time.monotonic() - asked < 10
+    assert not (tmp_path / "model").exists()
+    assert _finish(tmp_path, dataset) == uninterrupted
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "torn"])
+def test_a_damaged_state_is_noticed_and_the_one_before_used(tmp_path, dataset, uninterrupted, harm):
+    process = _start(tmp_path, dataset)
+    while _saved(tmp_path) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (states,) = (tmp_path / "scratch").glob("train-*/states")
+    newest = sorted(states.glob("*.json"))[-1]
+    tensors = newest.with_suffix(".safetensors")
+    content = bytearray(tensors.read_bytes())
+    if harm == "flip":
+        content[len(content) // 2] ^= 1
+        tensors.write_bytes(content)
+    elif harm == "cut":
+        tensors.write_bytes(content[:-10])
+    else:
+        newest.write_text(newest.read_text()[:20])
+    found = state.find(states)
+    assert found is not None
+    assert found.description != newest
+    assert _finish(tmp_path, dataset) == uninterrupted
+
+
+def test_two_runs_at_once_with_the_same_inputs_both_end_right(tmp_path, dataset, uninterrupted):
+    """They share a scratch folder: the second waits, then takes the finished state."""
+    roots = [tmp_path / "one", tmp_path / "two"]
+    for root in roots:
+        root.mkdir()
+        (root / "scratch").symlink_to(tmp_path / "shared", target_is_directory=True)
+    (tmp_path / "shared").mkdir()
+    processes = [_start(root, dataset) for root in roots]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [_bytes(root) for root in roots] == [uninterrupted, uninterrupted]
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"lr": 1e-3}, {"batch": 16}, {"threads": 2}, {"precision": "bf16"}]
+)
+def test_other_parameters_never_pick_up_this_state(dataset, change):
+    other = TRAIN.model_copy(update=change)
+    assert scratch_key(Dataset(dataset), MODEL, other) != scratch_key(
+        Dataset(dataset), MODEL, TRAIN
+    )
+
+
+def test_a_restored_trainer_is_the_saved_one(tmp_path):
+    config = NetworkConfig.of(MODEL, 8, 8, 1)
+    trainer = Trainer(Networks.fresh(config, 0, "cpu"), TRAIN)
+    torch.manual_seed(0)
+    batches = [(torch.randn(8, 1, 8, 8), torch.randn(8, 8)) for _ in range(6)]
+    for real, latents in batches[:3]:
+        trainer.step(real, latents)
+    state.save(trainer, tmp_path)
+    other = Trainer(Networks.fresh(config, 9, "cpu"), TRAIN)
+    saved = state.find(tmp_path)
+    assert saved is not None
+    state.restore(other, saved)
+    for real, latents in batches[3:]:
+        trainer.step(real, latents)
+        other.step(real, latents)
+    one, two = state.tensors_of(trainer), state.tensors_of(other)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert trainer.take_curves() == other.take_curves()
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_divergence_stops_with_what_happened_and_what_to_try(tmp_path, dataset, network):
+    """Once a weight is not finite, the run ends with a diagnosis and saves no such state."""
+    run = Run(Dataset(dataset), NetworkConfig.of(MODEL, 8, 8, 1), TRAIN, tmp_path)
+    weight = next(getattr(run.trainer.networks, network).parameters())
+    with torch.no_grad():
+        weight.view(-1)[0] = float("nan")
+    with pytest.raises(GanpipeError, match=r"diverged at .* kimg.*train\.lr"):
+        run.to_the_end()
+    assert not list(run.states.glob("*"))
+
+
+def test_fewer_images_than_a_batch_is_an_error_with_a_way_out(tmp_path, dataset):
+    large = TRAIN.model_copy(update={"batch": 512})
+    with pytest.raises(GanpipeError, match=r"train\.batch=512 .* 500 .* 250 or less"):
+        run_training(Dataset(dataset), MODEL, large, {}, tmp_path / "scratch")
+    assert not list(tmp_path.iterdir())
