@@ -43,7 +43,8 @@ class DataParams(Section):
             ge=0,
             le=1024,
             description="height and width in pixels: 4, 7 or 8 times a power of two; "
-            "0 keeps the size of the images, which must then all be of one such size",
+            "0 lets the source choose (digits 16, fashion-mnist 28) or keeps the size of the "
+            "images, which must then all be of one such size",
         ),
     ] = 0
     channels: Annotated[

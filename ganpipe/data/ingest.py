@@ -46,7 +46,7 @@ def ingest(source: Source, output: Path, test_fraction: float) -> dict[str, Any]
     with replacing_folder(output) as folder:
         spool = folder / "spool"
         rows = list(_examine(source, spool, test_fraction))
-        summary = _summarise(rows, source.classes)
+        summary = {**_summarise(rows, source.classes), "resolution": source.resolution}
         _pack(rows, spool, folder)
         spool.unlink()
         _write_manifest(rows, folder / MANIFEST)

@@ -38,7 +38,7 @@ def preprocess(raw: Path, outputs: dict[str, Path], params: DataParams) -> dict[
     manifest = read_manifest(raw)
     good = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     summary = read_json(raw / SUMMARY)
-    side = params.resolution or native_size(good)
+    side = params.resolution or summary["resolution"] or native_size(good)
     grey = summary["grey"] if params.channels == "auto" else params.channels == "grey"
     how = {
         "height": side,

@@ -42,7 +42,7 @@ def test_digits_come_out_pixel_for_pixel(tmp_path):
     source = Digits()
     ingest(source, tmp_path / "raw", 0.1)
     outputs = {split: tmp_path / split for split in ("train", "test")}
-    preprocess(tmp_path / "raw", outputs, DataParams())
+    preprocess(tmp_path / "raw", outputs, DataParams(resolution=8))
     sets = [Dataset(folder) for folder in outputs.values()]
     pixels = {
         bytes(image) + bytes([label])

@@ -31,6 +31,9 @@ class Source(Protocol):
         """Class names in the order of their numbers; empty when there are none."""
         ...
 
+    resolution: int
+    """Size to train at when data.resolution is 0; 0 keeps the size of the images."""
+
     def fingerprint(self) -> dict[str, Any]:
         """What tells whether the source has changed: kind, count, bytes, digest. Quick."""
         ...

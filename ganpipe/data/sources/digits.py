@@ -18,6 +18,8 @@ from ganpipe.images import png_bytes
 class Digits:
     """Grey images of 8x8 pixels in ten classes, no published split."""
 
+    resolution = 16  # enlarged: at 8x8 even the real scans are hard to read
+
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
 

@@ -47,6 +47,7 @@ class FashionMnist:
     """Grey images of 28x28 pixels with the published split: 60,000 train, 10,000 test."""
 
     classes = CLASSES
+    resolution = 0
 
     def __init__(self, path: str = "") -> None:
         self.folder = find_folder(path)

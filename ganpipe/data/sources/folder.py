@@ -30,6 +30,8 @@ class Folder:
     sub-folders make the whole folder unlabelled.
     """
 
+    resolution = 0
+
     def __init__(self, path: str) -> None:
         self.folder = Path(path).expanduser()
         if not self.folder.is_dir():
