@@ -68,7 +68,7 @@ def run_stage(
             event = events.parse(line)
             if event is None:
                 last.append(line)
-                if line and not (problem and line.startswith("ERROR: failed to reproduce")):
+                if line and not problem:  # what follows a named problem only repeats it
                     on_line(line)
                 continue
             ran = ran or event["event"] == "start"
@@ -120,12 +120,13 @@ def failed(problem: GanpipeError) -> State[Any]:
 
 
 class _NoEmptyTraceback(logging.Filter):
-    """Prefect logs a returned Failed state with exc_info of nothing: a line `NoneType: None`."""
+    """Drops what Prefect logs of a returned Failed state beside `Finished in state Failed`.
+
+    It has the traceback of no exception, which prints as `NoneType: None`.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info == (None, None, None):
-            record.exc_info = None
-        return True
+        return record.exc_info != (None, None, None)
 
 
 def _silence_empty_tracebacks() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ def _anchored(params: Params, repo: Path) -> Params:
     """A relative data.path means a folder below the repository, also for the workspace."""
     if not params.data.path:
         return params
-    path = str(repo / Path(params.data.path).expanduser())
+    path = os.path.abspath(repo / Path(params.data.path).expanduser())  # noqa: PTH100 - keeps links
     return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
 
 

@@ -166,9 +166,11 @@ def main() -> None:
     except GanpipeError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
             raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}: free some space or mend its rights")
+        _fail(
+            f"{error.filename or 'a file'}: {error.strerror}: free some space, or mend its rights"
+        )
 
 
 def _fail(message: str) -> None:

@@ -27,10 +27,15 @@ def resolve(params: Params) -> Params:
     """Replace `auto` and 0 by the device, precision and threads that they mean on this machine.
 
     They change the bytes that come out, so they belong to the parameters of a run.
-    Raises GanpipeError for a device or precision that this machine does not have.
+    Raises GanpipeError for a device that this machine does not have, and for a resolution that
+    the network cannot make.
     """
     import torch
 
+    from ganpipe.networks import check_resolution
+
+    if params.data.resolution:
+        check_resolution(params.model.architecture, params.data.resolution, params.data.resolution)
     device = params.train.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
