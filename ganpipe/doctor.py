@@ -126,12 +126,12 @@ def _versions(repo: Path) -> Iterator[Check]:
             "" if installed else INSTALL,
         )
     fastapi = _installed("fastapi") or "not installed"
-    early = [int(part) for part in fastapi.split(".")[:2] if part.isdigit()] < [0, 155]
+    early = [int(part) for part in fastapi.split(".")[:2] if part.isdigit()] < [0, 151]
     yield Check(
         "fastapi",
         "ok" if early and fastapi[0].isdigit() else "fail",
         fastapi,
-        "" if early else "Prefect's server does not start with it: `pip install 'fastapi<0.155'`",
+        "" if early else "Prefect's server does not start with it: `pip install 'fastapi<0.151'`",
     )
     yield _agreement(repo / "requirements.lock")
 
