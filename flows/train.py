@@ -17,7 +17,7 @@ from prefect.runtime import flow_run as runtime
 
 from flows.artifacts import report_markdown
 from flows.stage import STAGES, StageResult, failed, stage
-from ganpipe import history, lineage, registry, tracking
+from ganpipe import forwarding, lineage, registry, tracking
 from ganpipe import workspace as workspaces
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
@@ -107,7 +107,7 @@ def train(
 def _pipeline(params: Params) -> Summary:
     began = time.monotonic()
     run = _begin(params)
-    forwarder = history.HistoryForwarder(run.mlflow_uri, run.mlflow_run)
+    forwarder = forwarding.HistoryForwarder(run.mlflow_uri, run.mlflow_run)
     try:
         results = _run_stages(run, forwarder)
         tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace)
@@ -156,7 +156,7 @@ def _anchored(params: Params, repo: Path) -> Params:
     return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
 
 
-def _run_stages(run: Run, forwarder: history.HistoryForwarder) -> list[StageResult]:
+def _run_stages(run: Run, forwarder: forwarding.HistoryForwarder) -> list[StageResult]:
     def on_event(event: dict[str, Any]) -> None:
         if event["event"] == "history":
             forwarder.follow(run.workspace / event["path"])

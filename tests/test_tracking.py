@@ -14,7 +14,7 @@ import pytest
 
 from ganpipe import tracking
 from ganpipe.errors import GanpipeError
-from ganpipe.history import HistoryForwarder, Lines
+from ganpipe.forwarding import HistoryForwarder, Lines
 from ganpipe.params import Params, write
 
 
