@@ -79,6 +79,9 @@ def _start(state: Path, port: int) -> str:
     url = f"http://{services.HOST}:{port}/api"
     env = {**os.environ, **settings(state, url)}
     del env["PREFECT_API_URL"]
+    # the page would look for the API on Prefect's usual port, whichever this one is
+    env["PREFECT_UI_API_URL"] = "/api"
+    env["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] = "false"
     server = services.start(
         "the Prefect server",
         [*command("server", "start"), "--host", services.HOST, "--port", str(port)],

@@ -82,7 +82,7 @@ class ModelParams(Section):
         Field(
             ge=4, le=1024, description="channels at the full resolution; doubled at each halving"
         ),
-    ] = 32
+    ] = 64
     max_width: Annotated[
         int, Field(ge=4, le=4096, description="largest number of channels at any resolution")
     ] = 256
@@ -94,23 +94,23 @@ class TrainParams(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of every random draw")] = 0
     kimg: Annotated[
         float, Field(gt=0, le=1e6, description="length of the run, in thousand images")
-    ] = 100.0
+    ] = 150.0
     batch: Annotated[int, Field(ge=2, le=65536, description="images per optimizer step")] = 64
     loss: Annotated[
         Literal["rpgan", "ns"],
         Field(description="rpgan: relativistic pairing; ns: non-saturating logistic"),
     ] = "rpgan"
     lr: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate, both networks")] = (
-        5e-4
+        1e-3
     )
     beta1: Annotated[float, Field(ge=0, lt=1, description="Adam's beta1")] = 0.0
     beta2: Annotated[float, Field(ge=0, lt=1, description="Adam's beta2")] = 0.99
     r1: Annotated[
         float, Field(ge=0, le=1e6, description="weight of the gradient penalty on real images")
-    ] = 1.0
+    ] = 0.1
     r2: Annotated[
         float, Field(ge=0, le=1e6, description="weight of the gradient penalty on generated images")
-    ] = 1.0
+    ] = 0.1
     penalty_every: Annotated[
         int,
         Field(

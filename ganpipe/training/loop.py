@@ -31,7 +31,15 @@ from ganpipe.training.schedules import passed
 from ganpipe.training.trainer import Networks, Trainer
 
 GRID = 64
-_CODE = ("networks", "training", "randomness.py", "images.py", "data/dataset.py")
+# the code that a state depends on: what dvc.yaml lists for the stage
+_CODE = (
+    "networks",
+    "training",
+    "compute.py",
+    "data/dataset.py",
+    "images.py",
+    "randomness.py",
+)
 
 
 class Interrupted(BaseException):
