@@ -45,7 +45,7 @@ class Lite0:
     weights_sha256 = WEIGHTS_SHA256
     resize = "bilinear with antialias to 224x224, half-pixel centres, (x - 127) / 128"
 
-    def __init__(self, precision: str = "float32", batch: int = 16) -> None:
+    def __init__(self, precision: str = "float32", batch: int = 4) -> None:
         self.name = "lite0" if precision == "float32" else f"lite0{precision}"
         self.batch = batch
         self.dtype = torch.float32 if precision == "float32" else torch.bfloat16
@@ -82,6 +82,7 @@ def _load() -> nn.Module:
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     network.eval().requires_grad_(requires_grad=False)
     _fold_batch_norms(network)
+    _save_memory_traffic(network)
     return network
 
 
@@ -102,3 +103,19 @@ def _fold(owner: nn.Module, pairs: dict[str, str]) -> None:
             fused = fuse_conv_bn_eval(getattr(owner, convolution), getattr(owner, norm))
             setattr(owner, convolution, fused)
             setattr(owner, norm, nn.Identity())
+
+
+def _save_memory_traffic(network: nn.Module) -> None:
+    """Clamp in place, and pad inside the convolution where the padding is the same on all sides.
+
+    The same function; what is left are strided convolutions, which TensorFlow pads on one side.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        padding = getattr(module, "static_padding", None)
+        if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
+            left, right, top, bottom = padding.padding
+            if left == right == top == bottom:
+                module.padding = (top, left)
+                module.static_padding = nn.Identity()
