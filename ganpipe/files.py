@@ -27,12 +27,24 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _beside(path: Path, kind: str = "partial") -> Path:
+    """A free name beside `path`, after clearing away what killed processes left there."""
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        pid = left.name.removesuffix(".partial").rsplit(".", 1)[-1]
+        if pid == str(os.getpid()) or not Path(f"/proc/{pid}").exists():
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
+    return path.with_name(f".{path.name}.{kind}.{os.getpid()}.partial")
+
+
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
     """A path to write beside; renamed to `path` when the block ends, removed when it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    beside = _beside(path)
     try:
         yield beside
         sync(beside)
@@ -47,19 +59,19 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
     """Like `replacing`, for a whole folder; an existing one is replaced when the block ends."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
+    beside, old = _beside(path), _beside(path, "old")
     beside.mkdir()
     try:
         yield beside
         for child in sorted(beside.rglob("*")):
             sync(child)
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(old)
         beside.rename(path)
         sync(path.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: Path | str, value: Any) -> None:

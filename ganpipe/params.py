@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -20,7 +20,12 @@ SourceName = Literal["digits", "fashion-mnist", "folder"]
 class Section(BaseModel):
     """Base of every section: frozen, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        # forms show the key that params.yaml and --set know, not `Lr` or `Test Fraction`
+        field_title_generator=lambda name, _: name,
+    )
 
 
 class DataParams(Section):
@@ -254,7 +259,7 @@ def _explain(problem: dict[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return message
-    return f"{key}={problem['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return f"{key}={problem['input']} is not allowed: {message[0].lower()}{message[1:]}"
 
 
 def _known_keys(location: list[str]) -> list[str]:
@@ -285,7 +290,7 @@ def load(path: Path | str = PARAMS_FILE) -> Params:
 
 
 def override(params: Params, assignments: list[str]) -> Params:
-    """Apply `section.key=value` assignments, values written as in YAML."""
+    """Apply `section.key=value` assignments."""
     values = params.dump()
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -298,19 +303,8 @@ def override(params: Params, assignments: list[str]) -> Params:
             raise GanpipeError(
                 f"--set {assignment}: {section} is not a section; known: {', '.join(values)}"
             )
-        values[section][name] = _scalar(section, name, text)
+        values[section][name] = text
     return validate(values, source="--set")
-
-
-def _scalar(section: str, name: str, text: str) -> Any:
-    """Text fields keep the text (a folder called `007` or `yes`), the others are YAML."""
-    model = {field.alias or key: field for key, field in Params.model_fields.items()}[section]
-    assert isinstance(model.annotation, type)
-    assert issubclass(model.annotation, BaseModel)
-    field = model.annotation.model_fields.get(name)
-    if field is not None and (field.annotation is str or get_args(field.annotation)[:1] != ()):
-        return text
-    return yaml.safe_load(text) if text else text
 
 
 def write(params: Params, path: Path | str) -> None:

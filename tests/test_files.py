@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import hashlib
+import subprocess
 
 import pytest
 
@@ -25,6 +26,16 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_beside_it(tmp_path):
         (beside / "weights").write_text("new")
         raise OSError("disk full")
     assert (folder / "weights").read_text() == "old"
+    assert [child.name for child in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = tmp_path / f".model.partial.{gone.pid}.partial"
+    (left / "deep").mkdir(parents=True)
+    with files.replacing_folder(tmp_path / "model") as beside:
+        (beside / "weights").write_text("new")
     assert [child.name for child in tmp_path.iterdir()] == ["model"]
 
 

@@ -8,9 +8,17 @@ from ganpipe.errors import GanpipeError
 from ganpipe.params import Params
 
 
-def test_params_yaml_in_the_repository_is_the_dump_of_the_defaults(repository_root):
+def test_params_yaml_in_the_repository_has_every_key_with_its_description(repository_root):
     text = (repository_root / "params.yaml").read_text()
-    assert text == params.to_yaml(Params())
+    assert text == params.to_yaml(params.load(repository_root / "params.yaml"))
+
+
+def test_the_form_names_and_explains_every_key_as_params_yaml_does():
+    for section in Params.model_json_schema()["$defs"].values():
+        assert section["description"]
+        for key, field in section["properties"].items():
+            assert field["title"] == key
+            assert field["description"]
 
 
 def test_written_parameters_read_back_equal(tmp_path):
@@ -27,13 +35,15 @@ def test_written_parameters_read_back_equal(tmp_path):
         ("train.kimgg=3", ["train.kimgg", "did you mean kimg", "batch"]),
         ("train.kimg=-1", ["train.kimg=-1", "greater than 0"]),
         ("train.kimg=nan", ["train.kimg"]),
-        ("train.batch=many", ["train.batch='many'", "integer"]),
-        ("data.source=mnist", ["data.source='mnist'", "fashion-mnist"]),
+        ("train.batch=many", ["train.batch=many", "integer"]),
+        ("data.source=mnist", ["data.source=mnist", "fashion-mnist"]),
         ("data.source=folder", ["data.path"]),
         ("training.kimg=3", ["training", "train"]),
+        ("train.kimg=[1", ["train.kimg=[1"]),
+        ("data.resolution=@x", ["data.resolution=@x"]),
         ("kimg=3", ["section.key=value"]),
         ("train.kimg", ["section.key=value"]),
-        ("register.model=a/b", ["register.model='a/b'"]),
+        ("register.model=a/b", ["register.model=a/b"]),
     ],
 )
 def test_a_bad_assignment_names_key_value_and_what_is_allowed(assignment, words):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
+from ganpipe.data.decode import GREY_MODES, open_image, upright
 from ganpipe.data.shards import cuts
 from ganpipe.data.sources import Item, Source
 from ganpipe.errors import GanpipeError
@@ -24,6 +25,7 @@ SUMMARY = "raw.json"
 COLUMNS = [
     "path",
     "sha256",
+    "pixels_sha256",
     "bytes",
     "format",
     "width",
@@ -34,7 +36,6 @@ COLUMNS = [
     "status",
     "shard",
 ]
-GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"}
 
 
 def ingest(source: Source, output: Path, test_fraction: float) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _examine(source: Source, spool: Path, test_fraction: float) -> Iterator[dict
     with progress("ingest", "reading images", len(source)) as bar, spool.open("wb") as out:
         for number, item in enumerate(source, start=1):
             row = examine(item)
-            row["split"] = item.split or _split(row["sha256"], test_fraction)
+            row["split"] = item.split or _split(row["pixels_sha256"], test_fraction)
             if row["status"] == "ok":
                 out.write(item.payload)
             yield row
@@ -71,6 +72,7 @@ def examine(item: Item) -> dict[str, Any]:
     row: dict[str, Any] = {
         "path": item.path,
         "sha256": hashlib.sha256(item.payload).hexdigest(),
+        "pixels_sha256": "",
         "bytes": len(item.payload),
         "format": "",
         "width": 0,
@@ -87,33 +89,32 @@ def examine(item: Item) -> dict[str, Any]:
 
 
 def _decode(payload: bytes) -> dict[str, Any]:
-    """Format, size, mode and status of an image file, found by decoding all of it."""
-    from PIL import Image, UnidentifiedImageError
-
+    """Format, size, mode, hash of the pixels and status of a file, found by decoding all of it."""
+    found: dict[str, Any] = {"status": "not-an-image"}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
-            with Image.open(io.BytesIO(payload)) as image:
-                found = {
-                    "format": image.format or "",
-                    "width": image.width,
-                    "height": image.height,
-                    "mode": image.mode,
-                }
-                try:
-                    image.load()
-                except (OSError, SyntaxError, ValueError, EOFError):
-                    return {**found, "status": "truncated"}
-                return {**found, "status": "ok"}
+        with open_image(payload) as image:
+            found = {
+                "format": image.format or "",
+                "width": image.width,
+                "height": image.height,
+                "mode": image.mode,
+                "status": "truncated",
+            }
+            pixels = upright(image, "RGB")
+            digest = hashlib.sha256(f"{pixels.width}x{pixels.height}".encode())
+            digest.update(pixels.tobytes())
+            found |= {"pixels_sha256": digest.hexdigest(), "status": "ok"}
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return {"status": "too-large"}
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
-        return {"status": "not-an-image"}
+        found["status"] = "too-large"
+    except Exception:  # noqa: BLE001 - decoders raise anything for hostile bytes; the status tells
+        return found
+    return found
 
 
 def _split(content_sha256: str, test_fraction: float) -> str:
-    """A side chosen by content, so that an image never changes sides."""
+    """A side chosen by the pixels, so that an image never changes sides, however it is stored."""
+    if not content_sha256:
+        return ""
     return "test" if int(content_sha256[:8], 16) < test_fraction * 2**32 else "train"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
+from ganpipe.data.decode import open_image, upright
 from ganpipe.data.ingest import SUMMARY, read_manifest
 from ganpipe.data.shards import cuts
 from ganpipe.errors import GanpipeError
@@ -127,25 +127,12 @@ def read_payloads(raw: Path, rows: pd.DataFrame) -> Iterator[bytes]:
 def to_pixels(payload: bytes, side: int, channels: int) -> NDArray[np.uint8]:
     """Decode an image file to uint8 [side, side, channels]: upright, centre crop, Lanczos.
 
-    Transparent images are laid over white, 16-bit ones scaled to 8 bits. Lanczos in PIL is
-    antialiased, and the result depends on this image alone.
+    Lanczos in PIL is antialiased, and the result depends on this image alone.
     """
-    with Image.open(io.BytesIO(payload)) as image:
-        flat = _flatten(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+    with open_image(payload) as image:
+        flat = upright(image, "L" if channels == 1 else "RGB")
         edge = min(flat.size)
         left, top = (flat.width - edge) // 2, (flat.height - edge) // 2
         box = (left, top, left + edge, top + edge)
         resized = flat.resize((side, side), Image.Resampling.LANCZOS, box=box)
         return np.asarray(resized, dtype=np.uint8).reshape(side, side, channels)
-
-
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """An image without transparency or palette, 8 bits for each channel."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        wide = np.asarray(image, dtype=np.float64) / 257.0
-        image = Image.fromarray(np.clip(np.rint(wide), 0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer)
-    return image.convert(mode)

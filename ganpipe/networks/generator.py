@@ -18,7 +18,7 @@ from ganpipe import randomness
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, replacing, write_json
 from ganpipe.images import to_uint8
-from ganpipe.networks.builder import NetworkConfig, build_generator
+from ganpipe.networks.builder import ARCHITECTURES, NetworkConfig, build_generator
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 FORMAT = 1
@@ -70,9 +70,13 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{folder} holds no {DESCRIPTION}: name the folder of a trained model, "
             f"such as model/, or a registered version, such as models:/ganpipe@champion"
         ) from None
-    if description.get("format") != FORMAT:
+    except ValueError as error:
+        raise GanpipeError(f"{path} is damaged: {error}") from None
+    if description.get("format") != FORMAT or description["architecture"] not in ARCHITECTURES:
         raise GanpipeError(
-            f"{path} has format {description.get('format')!r}, this ganpipe reads {FORMAT}"
+            f"{path} has format {description.get('format')!r} and architecture "
+            f"{description.get('architecture')!r}; this ganpipe reads format {FORMAT} with "
+            f"{', '.join(ARCHITECTURES)}"
         )
     return description
 

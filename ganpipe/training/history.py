@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ class History:
         line |= {name: float(f"{value:.6g}") for name, value in curves.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a state that is saved next counts on this line
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines; the last one may be torn when the writer was killed."""

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import numpy as np
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ganpipe import images, randomness
@@ -42,8 +43,11 @@ _CODE = (
 )
 
 
-class Interrupted(BaseException):
+class Interrupted(SystemExit):
     """The run was asked to stop (SIGTERM); its state is saved."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 def run_training(
@@ -65,12 +69,37 @@ def run_training(
         )
     config = NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
     scratch = scratch_root / scratch_key(dataset, model, train)
-    scratch.mkdir(parents=True, exist_ok=True)
-    # a second run with the same inputs waits here, then finds the finished state of the first
-    with FileLock(scratch.with_name(f"{scratch.name}.lock")):
+    scratch_root.mkdir(parents=True, exist_ok=True)
+    with _alone(scratch) as waited:
+        done = scratch / "done"
+        if done.exists() and not waited:
+            # DVC asks anew for what was delivered before: train it anew, from nothing
+            shutil.rmtree(scratch)
         run = Run(dataset, config, train, scratch)
         run.to_the_end()
         run.write_outputs(outputs)
+        done.touch()
+        state.drop_older(run.states, kept=1)
+
+
+@contextmanager
+def _alone(scratch: Path) -> Iterator[bool]:
+    """Hold a scratch folder; tells whether another run with the same inputs held it before.
+
+    The second waits, then takes the finished state of the first.
+    """
+    lock = FileLock(scratch.with_name(f"{scratch.name}.lock"))
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        print("train: another run with the same inputs is training; waiting for it", flush=True)
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
 
 
 def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str:
@@ -87,6 +116,7 @@ def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str
         "train": train.model_dump(),
         "code": code.hexdigest(),
         "torch": torch.__version__,
+        "numpy": np.__version__,
     }
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return f"train-{digest[:24]}"
@@ -99,6 +129,7 @@ class Run:
         self, dataset: Dataset, config: NetworkConfig, params: TrainParams, scratch: Path
     ) -> None:
         self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
+        scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params.seed, params.device), params)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
@@ -126,6 +157,8 @@ class Run:
                     bar.update(self.trainer.images / 1000, self._tick(clock))
                 if stop.requested:
                     state.save(self.trainer, self.states)
+                    kimg = self.trainer.images / 1000
+                    print(f"train: stopped; state saved at {kimg:g} kimg", flush=True)
                     raise Interrupted
 
     def _batch(self, shown: int) -> tuple[Tensor, Tensor]:
@@ -170,7 +203,7 @@ class Run:
         """A grid of the average's samples for fixed latents, numbered by the images shown."""
         average = Generator(self.trainer.networks.average, self.config, [], self.trainer.images)
         made = sample(average, GRID, self.params.seed, purpose="grid")
-        name = f"grid-{self.trainer.images // 1000:06d}.png"
+        name = f"grid-{self.trainer.images:012d}.png"
         images.write_png(self.grids / name, images.grid(made))
 
     def _tick(self, clock: Clock) -> str:
@@ -189,7 +222,7 @@ class Run:
         """Drop curves and grids that an interrupted run made after its last whole state."""
         self.history.truncate(self.trainer.images)
         for grid in self.grids.glob("grid-*.png"):
-            if int(grid.stem.removeprefix("grid-")) * 1000 > self.trainer.images:
+            if int(grid.stem.removeprefix("grid-")) > self.trainer.images:
                 grid.unlink()
 
     def write_outputs(self, outputs: dict[str, Path]) -> None:

@@ -59,9 +59,14 @@ def save(trainer: Trainer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"state-{trainer.images:012d}"
     _write(trainer, folder / f"{stem}.safetensors", folder / f"{stem}.json")
-    for old in sorted(folder.glob("state-*.json"))[:-KEPT]:
+    drop_older(folder, KEPT)
+
+
+def drop_older(folder: Path, kept: int) -> None:
+    """Remove all but the newest states."""
+    for old in sorted(folder.glob("state-*.json"))[:-kept]:
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
         old.unlink()
-        old.with_suffix(".safetensors").unlink()
 
 
 def _write(trainer: Trainer, tensors: Path, description: Path) -> None:
@@ -120,6 +125,19 @@ def restore(trainer: Trainer, saved: SavedState) -> None:
         whole = optimizer.state_dict()
         whole["state"] = by_number
         optimizer.load_state_dict(whole)
+        _lay_out(optimizer)
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give each moment its weight's layout in memory.
+
+    Files hold tensors row by row, networks are channels_last, and the fused optimizer walks both
+    through memory side by side.
+    """
+    for weight, values in optimizer.state.items():
+        for key, value in values.items():
+            if value.shape == weight.shape:
+                values[key] = torch.empty_like(weight).copy_(value)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -98,6 +98,41 @@ def test_bad_files_are_set_aside_and_listed_not_fatal(tmp_path):
     ]
 
 
+def test_no_file_runs_a_program_or_ends_the_stage(tmp_path, monkeypatch):
+    """EPS would call Ghostscript; LAB and damaged EXIF are decoded or set aside."""
+    folder, tools = tmp_path / "in", tmp_path / "tools"
+    _fill(folder)
+    tools.mkdir()
+    (tools / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
+    (tools / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    picture = Image.effect_noise((16, 16), 40)
+    (folder / "drawing.eps").write_bytes(_encode(picture, "EPS"))
+    (folder / "lab.tif").write_bytes(_encode(Image.new("LAB", (16, 16), (128, 128, 128)), "TIFF"))
+    (folder / "exif.jpg").write_bytes(_encode(picture, "JPEG", exif=b"Exif\0\0damaged"))
+    (folder / "exif.webp").write_bytes(_encode(picture, "WEBP", exif=b"Exif\0\0II*\0\xff"))
+    train, test = _run(folder, tmp_path / "out")
+    assert not (tmp_path / "called").exists()
+    statuses = read_manifest(tmp_path / "out" / "raw").set_index("path")["status"]
+    assert statuses["drawing.eps"] == "not-an-image"
+    assert statuses["lab.tif"] == "ok"
+    assert len(train) + len(test) == (statuses == "ok").sum() >= 21
+
+
+def test_the_side_of_an_image_depends_on_its_pixels_alone(tmp_path):
+    """Stored again in another format, an image stays on its side."""
+    for kind in ("png", "bmp"):
+        (tmp_path / kind).mkdir()
+        for number in range(30):
+            noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / kind / f"{number:02d}.{kind}")
+        ingest(Folder(str(tmp_path / kind)), tmp_path / f"raw-{kind}", 0.3)
+    first, second = (read_manifest(tmp_path / f"raw-{kind}") for kind in ("png", "bmp"))
+    assert first["split"].tolist() == second["split"].tolist()
+    assert set(first["split"]) == {"train", "test"}
+    assert first["sha256"].tolist() != second["sha256"].tolist()
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

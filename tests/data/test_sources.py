@@ -99,6 +99,26 @@ def test_links_are_listed_but_not_followed(tmp_path):
     assert statuses["passwords.png"] == ("symlink", b"")
 
 
+def test_what_is_no_plain_file_is_never_opened(tmp_path):
+    _picture(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with (tmp_path / "film.mkv").open("wb") as film:
+        film.truncate(2**29 + 1)
+    found = {item.path: (item.status, len(item.payload)) for item in Folder(str(tmp_path))}
+    assert found["pipe.png"] == ("not-a-file", 0)
+    assert found["film.mkv"] == ("too-large", 0)
+    assert found["a.png"][0] == ""
+
+
+def test_a_file_that_goes_away_meanwhile_is_set_aside(tmp_path):
+    for name in ("a.png", "b.png"):
+        _picture(tmp_path / name)
+    source = Folder(str(tmp_path))
+    assert len(source) == 2
+    (tmp_path / "b.png").unlink()
+    assert [item.status for item in source] == ["", "missing"]
+
+
 def test_names_that_are_no_utf8_are_kept_apart(tmp_path):
     for name in (b"\xff.png", b"\xfe.png", "é.png".encode()):
         _picture(tmp_path / "x.png")

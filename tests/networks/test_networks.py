@@ -106,3 +106,10 @@ def test_damaged_or_missing_weights_are_named(tmp_path):
     weights.unlink()
     with pytest.raises(GanpipeError, match=r"no generator\.safetensors"):
         load_generator(tmp_path)
+    description = tmp_path / "generator.json"
+    description.write_text(description.read_text().replace('"dcgan"', '"vae"'))
+    with pytest.raises(GanpipeError, match=r"'vae'.*dcgan"):
+        load_generator(tmp_path)
+    description.write_text(description.read_text()[:30])
+    with pytest.raises(GanpipeError, match=r"generator\.json is damaged"):
+        load_generator(tmp_path)

@@ -9,7 +9,15 @@ from ganpipe.data.sources.base import Item, Source
 from ganpipe.files import read_json, write_json
 from ganpipe.params import DataParams
 
-__all__ = ["FINGERPRINT", "Item", "Source", "make_source", "read_fingerprint", "refresh"]
+__all__ = [
+    "FINGERPRINT",
+    "Item",
+    "Source",
+    "make_source",
+    "read_fingerprint",
+    "refresh",
+    "write_fingerprint",
+]
 
 FINGERPRINT = Path("data") / "source.json"
 
@@ -36,10 +44,15 @@ def refresh(params: DataParams, root: Path) -> dict[str, Any]:
     Returns the fingerprint. Raises GanpipeError when the source is missing or empty.
     """
     fingerprint = make_source(params).fingerprint()
+    write_fingerprint(fingerprint, root)
+    return fingerprint
+
+
+def write_fingerprint(fingerprint: dict[str, Any], root: Path) -> None:
+    """Write data/source.json under `root`, unless it says the same already."""
     path = root / FINGERPRINT
     if not path.exists() or read_json(path) != fingerprint:
         write_json(path, fingerprint)
-    return fingerprint
 
 
 def read_fingerprint(root: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,8 @@ from typing import Any
 from ganpipe.data.sources.base import Item
 from ganpipe.errors import GanpipeError
 
+LARGEST_FILE = 2**29  # bytes: no picture to learn from is above half a GiB
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -20,7 +23,7 @@ class _Entry:
     real: bytes
     size: int
     modified: int
-    symlink: bool
+    status: str
 
 
 class Folder:
@@ -62,9 +65,8 @@ class Folder:
         relative = os.path.relpath(real, os.fsencode(self.folder))
         # a name that is no UTF-8 keeps its odd bytes as \xNN, so that it can be written down
         path = relative.decode("utf-8", errors="backslashreplace")
-        status = os.lstat(real)
-        symlink = os.path.islink(real)  # noqa: PTH114 - bytes
-        return _Entry(path, real, status.st_size, status.st_mtime_ns, symlink)
+        found = os.lstat(real)
+        return _Entry(path, real, found.st_size, found.st_mtime_ns, _unusable(found))
 
     @cached_property
     def classes(self) -> list[str]:
@@ -87,14 +89,27 @@ class Folder:
     def __iter__(self) -> Iterator[Item]:
         for entry in self.entries:
             label = entry.path.split("/", 1)[0] if self.classes else ""
-            if entry.symlink:
-                yield Item(entry.path, b"", label, status="symlink")
-            else:
+            if entry.status:
+                yield Item(entry.path, b"", label, status=entry.status)
+                continue
+            try:
                 with open(entry.real, "rb") as file:  # noqa: PTH123 - a name of bytes
                     yield Item(entry.path, file.read(), label)
+            except (FileNotFoundError, PermissionError) as error:
+                missing = isinstance(error, FileNotFoundError)
+                yield Item(entry.path, b"", label, status="missing" if missing else "not-readable")
 
     def __len__(self) -> int:
         return len(self.entries)
+
+
+def _unusable(found: os.stat_result) -> str:
+    """Why a file is set aside without reading it, or nothing."""
+    if stat.S_ISLNK(found.st_mode):
+        return "symlink"
+    if not stat.S_ISREG(found.st_mode):
+        return "not-a-file"  # a pipe would be waited on for ever
+    return "too-large" if found.st_size > LARGEST_FILE else ""
 
 
 def _unreadable(error: OSError) -> None:
