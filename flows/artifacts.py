@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
 from ganpipe.files import read_json
+from ganpipe.tracking import text
 
 SECONDS_BETWEEN_UPDATES = 2.0
 MAX_PICTURE_CHARACTERS = 150_000  # of the data URI: it is stored in Prefect's database
@@ -99,7 +99,7 @@ def report_markdown(workspace: Path, title: str, facts: dict[str, str]) -> str:
         ("real against real", f"{metrics[f'floor_{metric}']:.4g}"),
         *((name, value.replace("|", "\\|")) for name, value in facts.items()),
     ]
-    details = "\n".join(f"| {key} | `{json.dumps(value)}` |" for key, value in protocol.items())
+    details = "\n".join(f"| {key} | `{text(value)}` |" for key, value in protocol.items())
     return "\n".join(
         [
             f"# {title}",

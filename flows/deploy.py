@@ -11,6 +11,7 @@ from ganpipe import params
 from ganpipe.errors import GanpipeError
 
 FLOW = "train"
+DEPLOYMENTS = "infra/prefect.yaml"
 
 
 def deploy(repo: Path, work_pool: str, env: Mapping[str, str]) -> None:
@@ -22,9 +23,9 @@ def deploy(repo: Path, work_pool: str, env: Mapping[str, str]) -> None:
     values = params.load(repo / params.PARAMS_FILE)
     pool = ("work-pool", "create", work_pool, "--type", "process")
     _prefect(repo, env, *pool, tolerate="already exists")
-    file = ("--prefect-file", "infra/prefect.yaml")
+    file = ("--prefect-file", DEPLOYMENTS)
     _prefect(repo, env, "--no-prompt", "deploy", "--all", *file)
-    _fill(values)
+    _fill(repo, values)
 
 
 def _prefect(repo: Path, env: Mapping[str, str], *arguments: str, tolerate: str = "") -> None:
@@ -41,14 +42,18 @@ def _prefect(repo: Path, env: Mapping[str, str], *arguments: str, tolerate: str 
         raise GanpipeError(f"`prefect {' '.join(arguments)}` failed in {repo}:\n{output}")
 
 
-def _fill(values: params.Params) -> None:
-    """Show params.yaml in the forms; prefect.yaml cannot read another file."""
+def _fill(repo: Path, values: params.Params) -> None:
+    """Show params.yaml in the forms; prefect.yaml cannot read another file.
+
+    Only in those that it names: others on the server may have a flow of the same name.
+    """
+    import yaml
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import DeploymentUpdate
-    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
-    only = FlowFilter(name=FlowFilterName(any_=[FLOW]))
+    named = yaml.safe_load((repo / DEPLOYMENTS).read_text(encoding="utf-8"))["deployments"]
     with get_client(sync_client=True) as client:
-        for deployment in client.read_deployments(flow_filter=only):
+        for each in named:
+            deployment = client.read_deployment_by_name(f"{FLOW}/{each['name']}")
             filled = DeploymentUpdate(parameters=values.dump())
             client.update_deployment(deployment.id, filled)

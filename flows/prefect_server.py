@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from flows import processes, services
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, write_json
+from ganpipe.processes import is_alive, started
 
 
 def command(*arguments: str) -> list[str]:
@@ -82,6 +83,8 @@ def _start(state: Path, port: int) -> str:
     # the page would look for the API on Prefect's usual port, whichever this one is
     env["PREFECT_UI_API_URL"] = "/api"
     env["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] = "false"
+    # the newer page asks a third party for settings even with analytics off
+    env["PREFECT_SERVER_UI_V2_ENABLED"] = "false"
     server = services.start(
         "the Prefect server",
         [*command("server", "start"), "--host", services.HOST, "--port", str(port)],
@@ -96,14 +99,14 @@ def _start(state: Path, port: int) -> str:
         processes.stop(server.process)
         raise
     pid = server.process.pid
-    write_json(home / "server.json", {"url": url, "pid": pid, "started": _started(pid)})
+    write_json(home / "server.json", {"url": url, "pid": pid, "started": started(pid)})
     return url
 
 
 def _running(home: Path) -> str | None:
     """The URL of this checkout's server, or None when none runs."""
     record = _record(home)
-    if record is None or not _is_alive(record):
+    if record is None or not is_alive(record):
         return None
     url = str(record["url"])
     deadline = time.monotonic() + 30.0
@@ -120,7 +123,7 @@ def _running(home: Path) -> str | None:
 def check(state: Path) -> None:
     """Raise GanpipeError when the server of a `shared_server` block has ended."""
     record = _record(state / "prefect")
-    if record is not None and not _is_alive(record):
+    if record is not None and not is_alive(record):
         log = state / "logs" / "prefect-server.log"
         raise GanpipeError(f"the Prefect server ended; the end of {log}:\n{services.tail(log)}")
 
@@ -133,26 +136,11 @@ def _record(home: Path) -> dict[str, Any] | None:
     return record
 
 
-def _is_alive(record: dict[str, Any]) -> bool:
-    return _started(int(record["pid"])) == float(record["started"])
-
-
-def _started(pid: int) -> float | None:
-    """When a process started, so that a reused id is not mistaken for it; None when it is gone."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
-        return None
-
-
 def _wait_for_end(home: Path) -> None:
     """Wait until the server is gone, unless others use it."""
     record = _record(home)
     used_since = time.monotonic()
-    while record is not None and _is_alive(record):
+    while record is not None and is_alive(record):
         with (home / "users.lock").open("a") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.server import embedded
 from ganpipe.params import Params
+from ganpipe.programs import command
 from ganpipe.workspace import repository, state_folder
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def run_pipeline(params: Params) -> Summary:
 
 def describe(summary: Summary) -> str:
     """The summary as lines for a terminal."""
+    ganpipe = command("ganpipe")
     trained = "nothing was trained: every stage came from the cache"
     if "train" not in summary.cached:
         trained = f"took {summary.seconds:.0f} s"
@@ -46,8 +48,8 @@ def describe(summary: Summary) -> str:
             f"samples   {summary.samples}",
             f"model     {summary.model} version {summary.version}, {summary.alias}:"
             f" {summary.decision}",
-            f"generate  ganpipe generate --model models:/{summary.model}@{summary.alias}",
-            f"adopt     {summary.adopt_command}",
+            f"generate  {ganpipe} generate --model models:/{summary.model}@{summary.alias}",
+            f"adopt     {ganpipe} adopt {summary.run_id}",
             "look      make ui",
         ]
     )

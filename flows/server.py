@@ -13,11 +13,12 @@ from pathlib import Path
 
 from flows import prefect_server, processes, services
 from flows.prefect_server import shared_server
+from ganpipe import addresses
 from ganpipe.errors import GanpipeError
-from ganpipe.files import write_json
 from ganpipe.workspace import environment, repository, state_folder
 
 WORK_POOL = "ganpipe"
+DATABASES = ("postgresql", "mysql", "mssql")  # those that MLflow knows beside SQLite
 
 
 @contextmanager
@@ -80,10 +81,11 @@ def _start_all(
     _say("starting Prefect and MLflow, which takes about 15 seconds")
     children = []
     mlflow_url = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not mlflow_url:
+    if not mlflow_url.startswith(("http:", "https:")):
+        store = _store(repo, state, mlflow_url)
         mlflow_port = mlflow_port or services.free_port()
         mlflow_url = f"http://{services.HOST}:{mlflow_port}"
-        mlflow = _start_mlflow(repo, state, mlflow_port)
+        mlflow = _start_mlflow(repo, state, mlflow_port, store)
         stack.callback(processes.stop, mlflow.process)
         children.append(mlflow)
     prefect_url = stack.enter_context(shared_server(state, prefect_port))
@@ -93,9 +95,7 @@ def _start_all(
     apply(repo, WORK_POOL, env)
     for child in children:
         child.wait_for(f"{mlflow_url}/health")
-    addresses = {"prefect": prefect_url, "mlflow": mlflow_url}
-    write_json(state / "ui.json", addresses)
-    stack.callback((state / "ui.json").unlink, missing_ok=True)
+    stack.callback(addresses.write(state, prefect_url, mlflow_url).unlink, missing_ok=True)
     worker_command = prefect_server.command(
         "worker", "start", "--pool", WORK_POOL, "--type", "process"
     )
@@ -105,19 +105,35 @@ def _start_all(
     )
     stack.callback(processes.stop, worker.process)
     _say(f"Prefect  {prefect_url.removesuffix('/api')}")
-    _say(f"MLflow   {mlflow_url}")
+    # MLflow opens with its pages for language models unless told otherwise
+    _say(f"MLflow   {mlflow_url}/#/experiments?workflowType=machine_learning")
     _say("Ctrl-C stops both")
     return [*children, worker]
 
 
-def _start_mlflow(repo: Path, state: Path, port: int) -> services.Service:
+def _store(repo: Path, state: Path, given: str) -> str:
+    """The database that MLflow's page shows: the one that MLFLOW_TRACKING_URI names, or our own."""
+    sqlite = "sqlite:///"
+    if not given:
+        return f"{sqlite}{state / 'mlflow' / 'mlflow.db'}"
+    if given.startswith(sqlite):
+        return f"{sqlite}{repo / given.removeprefix(sqlite)}"  # the server works in another folder
+    if given.startswith(DATABASES):
+        return given
+    raise GanpipeError(
+        f"MLFLOW_TRACKING_URI={given} is neither an http address nor a database that MLflow could "
+        "show in a page: correct it, or unset it to record into a local database"
+    )
+
+
+def _start_mlflow(repo: Path, state: Path, port: int, store: str) -> services.Service:
     services.check_port(port)
     folder = state / "mlflow"
     artifacts = folder / "artifacts"
     artifacts.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", services.HOST, "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--workers", "1"]
+    command += ["--backend-store-uri", store, "--workers", "1"]
     # a plain folder instead of the server's proxy: the database is also used without the server
     command += ["--default-artifact-root", artifacts.as_uri()]
     command += ["--artifacts-destination", artifacts.as_uri()]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from flows import processes
+from ganpipe.addresses import opener
 from ganpipe.errors import GanpipeError
 
 HOST = "127.0.0.1"
@@ -87,10 +86,8 @@ def check_port(port: int) -> None:
 
 def no_answer(url: str, seconds: float = 5.0) -> str | None:
     """Why `url` gives no good answer, or None when it does."""
-    local = urlsplit(url).hostname in (HOST, "localhost")
-    proxies = [urllib.request.ProxyHandler({})] if local else []
     try:
-        with urllib.request.build_opener(*proxies).open(url, timeout=seconds):
+        with opener(url).open(url, timeout=seconds):
             return None
     except (OSError, ValueError) as error:
         return str(getattr(error, "reason", error))

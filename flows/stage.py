@@ -115,21 +115,28 @@ def stage(name: str, repo: Path, workspace: Path, on_event: Callable[[Event], No
 
 def failed(problem: GanpipeError) -> State[Any]:
     """A failure that the user can mend; its `result()` raises the problem again."""
-    _silence_empty_tracebacks()
+    _show_problems_plainly()
     return Failed(message=str(problem), data=problem)
 
 
-class _NoEmptyTraceback(logging.Filter):
-    """Drops what Prefect logs of a returned Failed state beside `Finished in state Failed`.
+class _PlainProblem(logging.Filter):
+    """The message alone where Prefect logs a traceback of a problem that the user can mend.
 
-    It has the traceback of no exception, which prints as `NoneType: None`.
+    A task logs the traceback of no exception, which prints as `NoneType: None`; a flow run by a
+    worker logs that of the problem, as an "unexpected exception".
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.exc_info != (None, None, None)
+        if record.exc_info is None:
+            return True
+        problem = record.exc_info[1]
+        if isinstance(problem, GanpipeError):
+            record.msg, record.args, record.exc_info = str(problem), (), None
+        return problem is not None
 
 
-def _silence_empty_tracebacks() -> None:
-    logger = logging.getLogger("prefect.task_runs")
-    if not any(isinstance(each, _NoEmptyTraceback) for each in logger.filters):
-        logger.addFilter(_NoEmptyTraceback())
+def _show_problems_plainly() -> None:
+    for name in ("prefect.task_runs", "prefect.flow_runs", "prefect.engine"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _PlainProblem) for each in logger.filters):
+            logger.addFilter(_PlainProblem())

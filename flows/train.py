@@ -8,12 +8,15 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run as runtime
+from prefect.states import Completed
 
 from flows.artifacts import report_markdown
 from flows.stage import STAGES, StageResult, failed, stage
@@ -53,6 +56,14 @@ class Summary:
     decision: str
     cached: list[str]
     seconds: float
+
+    @property
+    def headline(self) -> str:
+        """The number and what became of it, in one line."""
+        return (
+            f"{self.metric} {self.value:.4g} (real against real {self.floor:.4g}); "
+            f"{self.model} version {self.version} is {self.alias}"
+        )
 
     @property
     def adopt_command(self) -> str:
@@ -104,28 +115,30 @@ def train(
         return failed(problem)
 
 
-def _pipeline(params: Params) -> Summary:
+def _pipeline(params: Params) -> Any:
+    """Run to a state whose result is a Summary."""
     began = time.monotonic()
     run = _begin(params)
     forwarder = forwarding.HistoryForwarder(run.mlflow_uri, run.mlflow_run)
     try:
         results = _run_stages(run, forwarder)
-        tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace)
-        registration: registry.Registration = register_model(run, return_state=True).result()
+        with tracking.named_outages(run.mlflow_uri):
+            tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace)
+            registration: registry.Registration = register_model(run, return_state=True).result()
+            tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
     except BaseException as problem:
         forwarder.stop()
         _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
         raise
-    tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
     summary = _summarise(run, registration, results, time.monotonic() - began)
     _report(run, summary)
-    return summary
+    return Completed(message=summary.headline, data=summary)
 
 
 def _begin(params: Params) -> Run:
     """Pin code and parameters, make the workspace, open the MLflow run."""
     from ganpipe.compute import resolve
-    from ganpipe.data.sources import refresh
+    from ganpipe.data.sources import make_source, write_fingerprint
 
     logger = get_run_logger()
     repo = workspaces.repository()
@@ -133,18 +146,24 @@ def _begin(params: Params) -> Run:
     uri = tracking.tracking_uri(state)
     tracking.check(uri)
     params = resolve(_anchored(params, repo))
+    os.environ["GANPIPE_STATE"] = str(state)  # where a source may keep what it downloads
+    found = make_source(params.data).fingerprint()  # before anything is made for the run
     pin = workspaces.pin(repo)
     if pin.message():
         logger.warning(pin.message())
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:4]}"
     workspace = workspaces.create(repo, pin, params, run_id)
-    found = refresh(params.data, workspace)
+    write_fingerprint(found, workspace)
     logger.info(f"run {run_id} on {found['count']} files of {found['source']}, in {workspace}")
     identity = {key: value for key, value in lineage.identity(workspace, pin).items() if value}
-    mlflow_run = tracking.start_run(uri, state, run_id, params, identity)
-    if pin.dirty:
-        patch = lineage.patch(repo, pin)
-        tracking.connect(uri).log_text(mlflow_run, patch, "lineage/uncommitted.patch")
+    patch = lineage.patch(repo, pin)
+    with tracking.named_outages(uri):
+        mlflow_run = tracking.start_run(uri, state, run_id, params, identity)
+        client = tracking.connect(uri)
+        # Prefect's page may move to another port: its id is what finds the run again
+        client.set_tag(mlflow_run, "ganpipe.prefect_flow_run", str(runtime.id))
+        if patch:
+            client.log_text(mlflow_run, patch, "lineage/uncommitted.patch")
     return Run(repo, workspace, params, pin, uri, mlflow_run)
 
 
@@ -173,12 +192,11 @@ def _run_stages(run: Run, forwarder: forwarding.HistoryForwarder) -> list[StageR
 
 def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:
     """Close the MLflow run of a run that goes down; its own problem matters more than MLflow's."""
-    from mlflow.exceptions import MlflowException
-
     try:
-        tracking.end_run(run.mlflow_uri, run.mlflow_run, status)
-    except MlflowException as error:
-        get_run_logger().warning("MLflow run %s stays open: %s", run.mlflow_run, error)
+        with tracking.named_outages(run.mlflow_uri):
+            tracking.end_run(run.mlflow_uri, run.mlflow_run, status)
+    except GanpipeError as error:
+        get_run_logger().warning("MLflow run %s stays open: %s", run.mlflow_run, error.__cause__)
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
@@ -186,14 +204,15 @@ def register_model(run: Run) -> Any:
     """Make the generator a model version (a Registration); the gate may make it champion."""
     state = workspaces.state_folder(run.repo)
     try:
-        registration = registry.register(
-            run.mlflow_uri,
-            run.mlflow_run,
-            run.workspace,
-            run.params,
-            run.identity(),
-            registry.file_lock(state),
-        )
+        with tracking.named_outages(run.mlflow_uri):
+            registration = registry.register(
+                run.mlflow_uri,
+                run.mlflow_run,
+                run.workspace,
+                run.params,
+                run.identity(),
+                registry.file_lock(state),
+            )
     except GanpipeError as problem:
         return failed(problem)
     get_run_logger().info(
@@ -225,8 +244,18 @@ def _summarise(
 
 
 def _report(run: Run, summary: Summary) -> None:
+    """Show the summary on the run's page in Prefect: the version is registered without it."""
+    try:
+        with tracking.named_outages(run.mlflow_uri):
+            text = _report_text(run, summary)
+        create_markdown_artifact(text, key="report", description=summary.headline)
+    except (GanpipeError, httpx.HTTPError) as error:
+        get_run_logger().warning("Prefect shows no report of this run: %s", error)
+
+
+def _report_text(run: Run, summary: Summary) -> str:
     facts = {
-        "model version": f"{summary.model} {summary.version} ({summary.alias})",
+        "model version": f"{_version_link(run, summary)}, {summary.alias}",
         "gate": summary.decision,
         "commit": run.pin.commit,
         "from the cache": ", ".join(summary.cached) or "nothing",
@@ -234,13 +263,24 @@ def _report(run: Run, summary: Summary) -> None:
         "bring it into the checkout": f"`{summary.adopt_command}`",
         "MLflow run": _mlflow_link(run),
     }
-    text = report_markdown(run.workspace, f"Run {summary.run_id}", facts)
-    create_markdown_artifact(text, key="report", description=f"{summary.metric} of the generator")
+    return report_markdown(run.workspace, f"Run {summary.run_id}", facts)
 
 
 def _mlflow_link(run: Run) -> str:
     if not run.mlflow_uri.startswith("http"):
         return f"{run.mlflow_run} (`make ui` shows it)"
     found = tracking.connect(run.mlflow_uri).get_run(run.mlflow_run)
-    page = f"{run.mlflow_uri}/#/experiments/{found.info.experiment_id}/runs/{run.mlflow_run}"
-    return f"[{run.mlflow_run}]({page})"
+    page = f"experiments/{found.info.experiment_id}/runs/{run.mlflow_run}"
+    return _link(run, run.mlflow_run, page)
+
+
+def _version_link(run: Run, summary: Summary) -> str:
+    name = f"{summary.model} {summary.version}"
+    if not run.mlflow_uri.startswith("http"):
+        return name
+    return _link(run, name, f"models/{quote(summary.model)}/versions/{summary.version}")
+
+
+def _link(run: Run, name: str, page: str) -> str:
+    # MLflow opens with its pages for language models unless told otherwise
+    return f"[{name}]({run.mlflow_uri.rstrip('/')}/#/{page}?workflowType=machine_learning)"

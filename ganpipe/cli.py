@@ -85,10 +85,12 @@ def adopt(
 ) -> None:
     """Bring a run's params.yaml, dvc.lock and fingerprint into this checkout."""
     from ganpipe.lineage import adopt as work
+    from ganpipe.programs import command
     from ganpipe.workspace import repository
 
-    for line in work(repository(), run_id, force=force):
-        print(line)
+    brought = ", ".join(work(repository(), run_id, force=force))
+    print(f"{run_id}: brought {brought}" if brought else f"{run_id}: nothing changed, all is here")
+    print(f"next: {command('dvc')} checkout  # its data, model and report")
 
 
 @app.command()
@@ -109,9 +111,9 @@ def generate(
     from ganpipe.serving import generate_to_folder
     from ganpipe.workspace import repository, state_folder
 
-    folder = generate_to_folder(
-        model, state_folder(repository()), n=n, seed=seed, truncation=truncation, out=out
-    )
+    # only a registered model needs the repository, for what it is and where it is kept
+    state = state_folder(repository() if model.startswith("models:") else Path())
+    folder = generate_to_folder(model, state, n=n, seed=seed, truncation=truncation, out=out)
     print(f"{n} images and grid.png in {folder}")
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ganpipe.errors import GanpipeError
-from ganpipe.params import Params
+from ganpipe.params import EvaluateParams, Params, TrainParams
 
 
 def cores() -> int:
@@ -30,42 +30,47 @@ def resolve(params: Params) -> Params:
     Raises GanpipeError for a device that this machine does not have, and for a resolution that
     the network cannot make.
     """
-    import torch
-
     from ganpipe.networks import check_resolution
 
-    if params.data.resolution:
-        check_resolution(params.model.architecture, params.data.resolution, params.data.resolution)
-    device = params.train.device
+    side = params.data.resolution
+    if side:
+        check_resolution(params.model.architecture, side, side)
+    sections = {"train": resolve_train(params.train), "evaluate": resolve_evaluate(params.evaluate)}
+    return params.model_copy(update=sections)
+
+
+def resolve_train(params: TrainParams) -> TrainParams:
+    """Device, precision and threads of training on this machine."""
+    import torch
+
+    device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise GanpipeError(
             "train.device=cuda, but torch finds no GPU here: set train.device=cpu or auto"
         )
-    precision = params.train.precision
+    precision = params.precision
     if precision == "auto":
         bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16()
         precision = "bf16" if bf16 else "float32"
-    train = {
-        "device": device,
-        "precision": precision,
-        "threads": params.train.threads or cores(),
-    }
-    evaluate = {"threads": params.evaluate.threads or cores()}
-    return params.model_copy(
-        update={
-            "train": params.train.model_copy(update=train),
-            "evaluate": params.evaluate.model_copy(update=evaluate),
-        }
-    )
+    found = {"device": device, "precision": precision, "threads": params.threads or cores()}
+    return params.model_copy(update=found)
+
+
+def resolve_evaluate(params: EvaluateParams) -> EvaluateParams:
+    """Threads of the measures on this machine."""
+    return params.model_copy(update={"threads": params.threads or cores()})
 
 
 def settle(threads: int) -> None:
-    """Give torch its threads and make it choose the same kernels every time."""
+    """Give torch and BLAS their threads and make torch choose the same kernels every time."""
+    import scipy.linalg  # noqa: F401 - brings its own BLAS, which must be loaded to be limited
     import torch
+    from threadpoolctl import threadpool_limits
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threadpool_limits(threads, user_api="blas")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     # filling fresh memory would cost time on every allocation; nothing here reads it unwritten

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from ganpipe import __version__
+from ganpipe import __version__, addresses
 from ganpipe import params as parameters
 from ganpipe.errors import GanpipeError
-from ganpipe.files import read_json, sha256
+from ganpipe.files import sha256
 
 SECONDS_TO_ANSWER = 6.0
 LITTLE_SPACE, TOO_LITTLE_SPACE = 5e9, 5e8  # bytes free for the DVC cache
@@ -294,11 +293,11 @@ def _remote(repo: Path, config: Any) -> Check:
 
 
 def _servers(repo: Path) -> Iterator[Check]:
-    addresses = _addresses(_state(repo))
-    yield _prefect(os.environ.get("PREFECT_API_URL") or addresses.get("prefect"))
+    found = addresses.read(_state(repo))
+    yield _prefect(os.environ.get("PREFECT_API_URL") or found.get("prefect"))
     from ganpipe.tracking import check
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or addresses.get("mlflow")
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or found.get("mlflow")
     if not uri:
         database = _state(repo) / "mlflow" / "mlflow.db"
         yield Check("MLflow", "ok", f"no server; recorded in {database}")
@@ -311,18 +310,13 @@ def _servers(repo: Path) -> Iterator[Check]:
         yield Check("MLflow", "ok", f"{uri} answers")
 
 
-def _addresses(state: Path) -> dict[str, str]:
-    """What `make ui` wrote down, while it runs."""
-    path = state / "ui.json"
-    return dict(read_json(path)) if path.is_file() else {}
-
-
 def _prefect(url: str | None) -> Check:
     if not url:
         return Check("Prefect", "ok", "no server; each run brings its own")
     remedy = "start it (`make ui`), correct PREFECT_API_URL, or unset it to run without"
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=SECONDS_TO_ANSWER) as answer:  # noqa: S310
+        health = f"{url}/health"
+        with addresses.opener(health).open(health, timeout=SECONDS_TO_ANSWER) as answer:
             healthy = answer.read().strip() == b"true"
     except urllib.error.HTTPError as error:
         healthy = error.code in (401, 403)  # a server that wants a password is there

@@ -31,7 +31,9 @@ def gate(
     if not math.isfinite(value):
         return Decision(False, f"{metric} is {value}", {"candidate": value})
     if champion is None:
-        return Decision(True, "there is no champion yet", {"candidate": value})
+        return Decision(
+            True, "the first version: there was no champion to beat", {"candidate": value}
+        )
     ours, theirs = candidate["protocol"], champion["protocol"]
     different = sorted(
         key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)

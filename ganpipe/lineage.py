@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from ganpipe import params as parameters
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, replacing, sha256
@@ -98,6 +100,11 @@ def adopt(repo: Path, run_id: str, force: bool = False) -> list[str]:
             f"run {run_id} has no {' and no '.join(missing)}: it has not finished a stage; "
             f"look at {workspace}"
         )
+    if unfinished := _unfinished(workspace):
+        raise GanpipeError(
+            f"run {run_id} has not finished {', '.join(unfinished)} in {workspace}: start it "
+            "again, its finished stages come from the cache, and adopt that run"
+        )
     changed = [name for name in ADOPTED if _content(repo / name) != _content(workspace / name)]
     lost = [name for name in changed if not _is_kept(repo, name)]
     if lost and not force:
@@ -110,6 +117,22 @@ def adopt(repo: Path, run_id: str, force: bool = False) -> list[str]:
             beside = stack.enter_context(replacing(repo / name))
             beside.write_bytes((workspace / name).read_bytes())
     return changed
+
+
+def _unfinished(workspace: Path) -> list[str]:
+    """The stages that dvc.lock does not know, or whose outputs are not there.
+
+    The pinned commit may have brought entries of an earlier run, but never its outputs.
+    """
+    defined = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    lock = yaml.safe_load((workspace / LOCK_FILE).read_text(encoding="utf-8"))
+    locked = (lock or {}).get("stages", {})
+    return [
+        name
+        for name in defined
+        if name not in locked
+        or not all((workspace / out["path"]).exists() for out in locked[name].get("outs", []))
+    ]
 
 
 def _content(path: Path) -> bytes | None:

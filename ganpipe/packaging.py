@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -174,6 +175,12 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
         raise GanpipeError(
             f"model {version.name} version {version.version} was not registered by ganpipe"
         )
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        # the server says it, and it names a folder that may be replaced
+        raise GanpipeError(
+            f"model {version.name} version {version.version} at {uri} has the tag "
+            f"ganpipe.generator_sha256={digest!r}, which is no sha256: somebody changed it"
+        )
     folder = cache / digest
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "download.lock"):
@@ -187,11 +194,11 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
                     mlflow.artifacts.download_artifacts(
                         artifact_uri=f"{source}/{name}", dst_path=str(beside), tracking_uri=uri
                     )
+                if sha256(beside / WEIGHTS) != digest:
+                    raise GanpipeError(f"{source} at {uri} is damaged: its sha256 is not {digest}")
         except (MlflowException, OSError) as error:
             raise GanpipeError(
                 f"the files of model {version.name} version {version.version} are gone or out of "
                 f"reach ({source} at {uri}): {error}"
             ) from error
-        if sha256(weights) != digest:
-            raise GanpipeError(f"{source} at {uri} is damaged: its sha256 is not {digest}")
     return folder

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from ganpipe import packaging
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, sha256
-from ganpipe.gate import Decision, describe, from_tags, gate, to_tags
+from ganpipe.gate import Decision, from_tags, gate, to_tags
 from ganpipe.params import Params
-from ganpipe.tracking import check, connect, identity_tags, text, user
+from ganpipe.tracking import check, connect, description, identity_tags, text, user
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,7 +105,7 @@ def register(
             if champion := aliases(client, name).get(CHAMPION):
                 tags["ganpipe.parent_champion"] = champion
             version = packaging.create_version(
-                client, run_id, workspace, name, tags, describe(metrics)
+                client, run_id, workspace, name, tags, description(run_id, metrics)
             )
         client.set_tag(run_id, "ganpipe.model_version", f"models:/{name}/{version}")
         decision = _decide(client, name, version, metrics, params.registration.margin)

@@ -45,35 +45,39 @@ def preprocess(params: Params, root: Path) -> None:
 
 def reference(params: Params, root: Path) -> None:
     """data/train and data/test -> data/reference."""
-    from ganpipe.compute import settle
+    from ganpipe.compute import resolve_evaluate, settle
     from ganpipe.data.dataset import Dataset
     from ganpipe.evaluation.reference import make_reference
+    from ganpipe.training.loop import check
 
-    settle(params.evaluate.threads)
+    evaluate = resolve_evaluate(params.evaluate)
+    settle(evaluate.threads)
     train, test = Dataset(root / "data" / "train"), Dataset(root / "data" / "test")
-    make_reference(train, test, params.evaluate, root / "data" / "reference")
+    check(train, params.model, params.train)  # now rather than after minutes of features
+    make_reference(train, test, evaluate, root / "data" / "reference")
 
 
 def train(params: Params, root: Path) -> None:
     """data/train -> model and checkpoints."""
-    from ganpipe.compute import settle
+    from ganpipe.compute import resolve_train, settle
     from ganpipe.data.dataset import Dataset
     from ganpipe.training.loop import run_training
 
-    settle(params.train.threads)
+    train = resolve_train(params.train)
+    settle(train.threads)
     outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
     dataset = Dataset(root / "data" / "train")
-    run_training(dataset, params.model, params.train, outputs, scratch_folder())
+    run_training(dataset, params.model, train, outputs, scratch_folder())
 
 
 def evaluate(params: Params, root: Path) -> None:
     """model and data/reference -> report."""
-    from ganpipe.compute import settle
+    from ganpipe.compute import resolve_evaluate, settle
     from ganpipe.evaluation.measure import evaluate as work
 
-    settle(params.evaluate.threads)
-    reference_folder = root / "data" / "reference"
-    metrics = work(root / "model", reference_folder, params.evaluate, root / "report")
+    evaluate = resolve_evaluate(params.evaluate)
+    settle(evaluate.threads)
+    metrics = work(root / "model", root / "data" / "reference", evaluate, root / "report")
     metric = metrics["protocol"]["metric"]
     floor = metrics[f"floor_{metric}"]
     print(f"evaluate: {metric} = {metrics[metric]:.2f} (real against real {floor:.2f})")
@@ -92,6 +96,4 @@ def run(name: str, params: Params, root: Path) -> None:
     """Run one stage in a folder. Raises GanpipeError for an unknown name or bad input."""
     if name not in STAGES:
         raise GanpipeError(f"{name} is no stage; the stages are {', '.join(STAGES)}")
-    from ganpipe.compute import resolve
-
-    STAGES[name](resolve(params), root)
+    STAGES[name](params, root)

@@ -1,4 +1,4 @@
-"""A run in MLflow: parameters, report, lineage files, dataset (the curves are in history.py).
+"""A run in MLflow: parameters, report, lineage files, dataset (the curves: forwarding.py).
 
 Nothing here changes process-wide MLflow state: every function takes the tracking URI and talks
 through its own client, so a second run in the same process is never sent to the wrong place.
@@ -11,14 +11,18 @@ import json
 import logging
 import os
 import re
+import socket
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ganpipe import addresses, processes
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
+from ganpipe.gate import describe
 from ganpipe.packaging import LINEAGE_FILES
 from ganpipe.params import PARAMS_FILE, Params, load
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "ganpipe"
+HOST_TAG, PROCESS_TAG = "ganpipe.host", "ganpipe.process"
 DIGEST_CHARACTERS = 36  # all that MLflow stores of a dataset's digest
 
 # Defaults of this process; a value that the user exported wins.
@@ -53,7 +58,11 @@ def connect(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
     # the first use of a database prints how its tables are made
-    for name in ("mlflow.store.db.utils", "alembic.runtime.migration", "alembic.runtime.plugins"):
+    # and each model version how long it is waited for
+    for name in (
+        *("mlflow.store.db.utils", "alembic.runtime.migration", "alembic.runtime.plugins"),
+        "mlflow.store.model_registry.abstract_store",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -66,7 +75,7 @@ def tracking_uri(state: Path) -> str:
     """
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         return uri
-    server = _local_server(state)
+    server = addresses.read(state).get("mlflow")
     if server and _http_problem(server) is None:
         return server
     return f"sqlite:///{(state / 'mlflow' / 'mlflow.db').absolute()}"
@@ -94,8 +103,31 @@ def check(uri: str) -> None:
         ) from error
 
 
+@contextmanager
+def named_outages(uri: str) -> Iterator[None]:
+    """Turn what MLflow's client raises in this block when MLflow at `uri` fails into GanpipeError.
+
+    A request that MLflow calls wrong is a defect of ganpipe and keeps its exception.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException  # a file's way to or from a server
+
+    try:
+        yield
+    except (MlflowException, RequestException) as error:
+        if getattr(error, "error_code", "") in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise GanpipeError(
+            f"MLflow at {uri} failed in the middle of a run ({first_line(error)}): start it again "
+            "and run again, everything that was finished comes from the cache"
+        ) from error
+
+
 def start_run(uri: str, state: Path, name: str, params: Params, identity: dict[str, Any]) -> str:
-    """Open a run with its parameters (`section.key`) and identity (tags); returns its id."""
+    """Open a run with its parameters (`section.key`) and identity (tags); returns its id.
+
+    Runs that a process of this machine left open when it was killed are closed as KILLED.
+    """
     check(uri)
     client = connect(uri)
     from mlflow.entities import Param
@@ -106,7 +138,10 @@ def start_run(uri: str, state: Path, name: str, params: Params, identity: dict[s
         tags["mlflow.source.git.commit"] = str(commit)
     if person := user():
         tags["mlflow.user"] = person
-    run = client.create_run(_experiment(client, uri, state), run_name=name, tags=tags)
+    experiment = _experiment(client, uri, state)
+    _close_orphans(client, experiment)
+    tags |= {HOST_TAG: socket.gethostname(), PROCESS_TAG: json.dumps(processes.own_mark())}
+    run = client.create_run(experiment, run_name=name, tags=tags)
     run_id: str = run.info.run_id
     values = [
         Param(f"{section}.{key}", str(value))
@@ -115,6 +150,13 @@ def start_run(uri: str, state: Path, name: str, params: Params, identity: dict[s
     ]
     client.log_batch(run_id, params=values)
     return run_id
+
+
+def _close_orphans(client: MlflowClient, experiment: str) -> None:
+    where = f"attributes.status = 'RUNNING' AND tags.`{HOST_TAG}` = '{socket.gethostname()}'"
+    for run in client.search_runs([experiment], where):
+        if not processes.is_alive(json.loads(run.data.tags[PROCESS_TAG])):
+            client.set_terminated(run.info.run_id, "KILLED")
 
 
 def end_run(uri: str, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
@@ -135,7 +177,7 @@ def log_report(uri: str, run_id: str, workspace: Path) -> None:
         metrics=[
             Metric(key, float(value), now, images)
             for key, value in metrics.items()
-            if is_number(value)
+            if is_number(value) and key != "images"  # which is the step
         ],
     )
     client.log_artifacts(run_id, str(workspace / "report"), "report")
@@ -145,7 +187,14 @@ def log_report(uri: str, run_id: str, workspace: Path) -> None:
         if (workspace / name).is_file():
             client.log_artifact(run_id, str(workspace / name), "lineage")
     client.set_tag(run_id, "ganpipe.protocol", json.dumps(metrics["protocol"], sort_keys=True))
+    client.set_tag(run_id, "mlflow.note.content", description(run_id, metrics))
     _log_dataset(client, run_id, workspace)
+
+
+def description(run_id: str, metrics: dict[str, Any]) -> str:
+    """What MLflow's pages show of a run and of its model version: the number and the samples."""
+    picture = f"get-artifact?run_uuid={run_id}&path=report/samples.png"
+    return f"{describe(metrics)}\n\n![samples]({picture})"
 
 
 def _experiment(client: MlflowClient, uri: str, state: Path) -> str:
@@ -153,7 +202,7 @@ def _experiment(client: MlflowClient, uri: str, state: Path) -> str:
 
     found = client.get_experiment_by_name(EXPERIMENT)
     if found is None:
-        local = uri.startswith("sqlite:") or uri == _local_server(state)
+        local = uri.startswith("sqlite:") or uri == addresses.read(state).get("mlflow")
         # A plain folder, not the server's proxy: the database can be read with and without it.
         location = (state / "mlflow" / "artifacts").absolute().as_uri() if local else None
         try:
@@ -185,15 +234,6 @@ def _log_dataset(client: MlflowClient, run_id: str, workspace: Path) -> None:
     )
     tags = [InputTag("mlflow.data.context", "training")]
     client.log_inputs(run_id, [DatasetInput(dataset=dataset, tags=tags)])
-
-
-def _local_server(state: Path) -> str | None:
-    """The address that `make ui` wrote down."""
-    try:
-        address = read_json(state / "ui.json").get("mlflow")
-    except FileNotFoundError:
-        return None
-    return str(address) if address else None
 
 
 def _open_sqlite(path: Path) -> None:

@@ -114,6 +114,29 @@ def test_an_unknown_or_unfinished_run_is_named_with_what_there_is(repo: Path) ->
         lineage.adopt(repo, "run-1")
 
 
+def test_a_half_finished_run_is_not_adopted_even_with_the_lock_of_an_earlier_one(
+    repo: Path,
+) -> None:
+    pipeline = PIPELINE.replace(
+        "metrics:",
+        "  judge:\n    cmd: cat model.txt > grade.txt\n"
+        "    deps: [model.txt]\n    outs: [grade.txt]\nmetrics:",
+    )
+    write(repo / "dvc.yaml", pipeline)
+    made = workspace.create(repo, workspace.pin(repo), Params(), "run-1")
+    dvc(made, repo, "repro", "--quiet", "--single-item", "measure")
+    with pytest.raises(GanpipeError, match=r"run-1 has not finished judge in"):
+        lineage.adopt(repo, "run-1")
+    assert not (repo / "dvc.lock").exists()
+    dvc(made, repo, "repro", "--quiet")
+    assert lineage.adopt(repo, "run-1") == ["dvc.lock"]
+    write(repo / "data" / "source.json", '{"files": 3}\n')
+    made = workspace.create(repo, workspace.pin(repo), Params(), "run-2")
+    dvc(made, repo, "repro", "--quiet", "--single-item", "measure")
+    with pytest.raises(GanpipeError, match=r"run-2 has not finished judge in"):
+        lineage.adopt(repo, "run-2")
+
+
 def test_identity_names_code_data_params_and_environment(repo: Path) -> None:
     made = run(repo, "run-1", "train.threads=2")
     write(made / "data" / "train" / "dataset.json", '{"sha256": "abc"}\n')

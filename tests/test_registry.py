@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pytest
 
-from ganpipe import registry, tracking
+from ganpipe import addresses, registry, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.files import sha256
 from ganpipe.gate import gate
@@ -246,6 +248,28 @@ def test_a_version_comes_back_byte_for_byte(checkout: Checkout, tmp_path: Path) 
     assert sha256(folder / "generator.safetensors") == sha256(ours / "generator.safetensors")
 
 
+def test_a_damaged_or_foreign_version_touches_no_folder(checkout: Checkout, tmp_path: Path) -> None:
+    name, cache = "damaged", tmp_path / "state" / "models"
+    checkout.train(seed=6, value=5.0)
+    checkout.register(f"register.model={name}")
+    client = tracking.connect(checkout.uri)
+    source = Path(url2pathname(urlsplit(client.get_model_version(name, "1").source).path))
+    weights = source / "artifacts" / "generator" / "generator.safetensors"
+    sound = weights.read_bytes()
+    weights.write_bytes(b"damaged")
+    with pytest.raises(GanpipeError, match="is damaged: its sha256 is not"):
+        registry.resolve(checkout.uri, f"models:/{name}/1", cache)
+    assert [path for path in cache.iterdir() if path.is_dir()] == []
+    weights.write_bytes(sound)
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "thesis.tex").write_text("years of work")
+    client.set_model_version_tag(name, "1", "ganpipe.generator_sha256", "../../thesis")
+    with pytest.raises(GanpipeError, match=r"generator_sha256='../../thesis', which is no sha256"):
+        registry.resolve(checkout.uri, f"models:/{name}/1", cache)
+    assert (thesis / "thesis.tex").read_text() == "years of work"
+
+
 @pytest.mark.parametrize(
     ("model_uri", "message"),
     [
@@ -320,7 +344,7 @@ def test_a_server_and_its_database_serve_the_same_versions(
     database = checkout.uri
     checkout.train(seed=1, value=30.0)
     with mlflow_server(checkout.state, free_port) as address:
-        (checkout.state / "ui.json").write_text(json.dumps({"mlflow": address}))
+        addresses.write(checkout.state, "", address)
         checkout.uri = tracking.tracking_uri(checkout.state)
         assert checkout.uri == address
         assert checkout.register("register.model=shared").alias == CHAMPION

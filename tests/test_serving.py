@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +80,15 @@ def test_images_are_written_losslessly_with_one_grid(
     assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png"]
     expected = serving.generate(generator, 5, seed=1)
     assert (np.asarray(Image.open(out / "00004.png")) == expected[4, :, :, 0]).all()
+
+
+def test_a_local_model_needs_no_repository(workspace: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ganpipe", "generate", "--model", str(workspace / "model")]
+    command += ["--n", "3", "--out", "out"]
+    env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_other_files_are_never_replaced(workspace: Path, tmp_path: Path) -> None:

@@ -29,10 +29,19 @@ def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path)
     known = read_reference(reference)
     extractor = make_extractor(params)
     protocol = known.protocol
-    if protocol["extractor"] != extractor.name or protocol["seed"] != params.seed:
+    asked = {
+        "extractor": extractor.name,
+        "extractor_version": extractor.version,
+        "weights_sha256": extractor.weights_sha256,
+        "samples": params.samples or protocol["samples"],
+        "seed": params.seed,
+    }
+    if other := [
+        f"{key}={protocol[key]}" for key, value in asked.items() if protocol[key] != value
+    ]:
         raise GanpipeError(
-            f"{reference} was made for extractor {protocol['extractor']}, seed {protocol['seed']}; "
-            f"evaluate asks for {extractor.name}, seed {params.seed}: run the stage reference"
+            f"{reference} was made with {', '.join(other)}, evaluate asks for other values: "
+            f"run the stage reference"
         )
     generator = load_generator(model)
     moments = Moments(extractor.features)

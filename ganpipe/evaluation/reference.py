@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output
     chosen, rest = order[:samples], order[samples:]
     with progress("reference", "features of real images", 2 * samples) as bar:
         reference = Moments(extractor.features)
-        add_images(reference, extractor, train, chosen, bar, 0)
+        pixels = add_images(reference, extractor, train, chosen, bar, 0)
         others = Moments(extractor.features)
         more = rest[:samples]
         add_images(others, extractor, train, more, bar, samples)
@@ -67,6 +66,7 @@ def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output
     protocol = {
         "metric": metric_name(extractor.name, samples),
         "extractor": extractor.name,
+        "extractor_version": extractor.version,
         "weights_sha256": extractor.weights_sha256,
         "resize": extractor.resize,
         "precision": params.precision,
@@ -75,9 +75,8 @@ def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output
         "split": "train",
         "seed": params.seed,
         "dataset_sha256": train.sha256,
+        "reference_sha256": pixels,
     }
-    identity = json.dumps(protocol, sort_keys=True).encode()
-    protocol["reference_sha256"] = hashlib.sha256(identity).hexdigest()
     with replacing_folder(output) as folder:
         statistics = {"mean": reference.mean, "scatter": reference.scatter}
         save_file(statistics, folder / STATISTICS)
@@ -107,12 +106,18 @@ def add_images(
     bar: Progress,
     done: int,
     block: int = 256,
-) -> None:
-    """Take the features of some images of a data set into the moments, a block at a time."""
+) -> str:
+    """Take the features of some images of a data set into the moments, a block at a time.
+
+    Returns the sha256 of their pixels: which images these were.
+    """
+    pixels = hashlib.sha256()
     for first in range(0, len(numbers), block):
-        part = np.sort(numbers[first : first + block])
-        moments.add(extractor(dataset.batch(part)))
+        part = dataset.batch(np.sort(numbers[first : first + block]))
+        pixels.update(part.tobytes())
+        moments.add(extractor(part))
         bar.update(done + first + len(part))
+    return pixels.hexdigest()
 
 
 def read_reference(folder: Path) -> Reference:

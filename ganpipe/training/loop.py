@@ -62,12 +62,7 @@ def run_training(
     Writes outputs["model"] (generator, curves, grids) and outputs["checkpoints"] (full state).
     Raises GanpipeError when the data are too few or training diverges, Interrupted on SIGTERM.
     """
-    if len(dataset) < train.batch:
-        raise GanpipeError(
-            f"train.batch={train.batch} is more than the {len(dataset)} training images: "
-            f"set train.batch to {max(2, len(dataset) // 2)} or less"
-        )
-    config = NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
+    config = check(dataset, model, train)
     scratch = scratch_root / scratch_key(dataset, model, train)
     scratch_root.mkdir(parents=True, exist_ok=True)
     with _alone(scratch) as waited:
@@ -100,6 +95,16 @@ def _alone(scratch: Path) -> Iterator[bool]:
         yield waited
     finally:
         lock.release()
+
+
+def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkConfig:
+    """The networks for a data set. Raises GanpipeError when these cannot be trained on it."""
+    if len(dataset) < train.batch:
+        raise GanpipeError(
+            f"train.batch={train.batch} is more than the {len(dataset)} training images: "
+            f"set train.batch to {max(2, len(dataset) // 2)} or less"
+        )
+    return NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
 
 
 def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str:

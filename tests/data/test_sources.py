@@ -30,6 +30,9 @@ def test_digits_are_the_scans_of_scikit_learn():
     assert np.array_equal(scans, bunch.images[number])
 
 
+@pytest.mark.skipif(
+    not (DEBIAN_FOLDER / FILES[0]).exists(), reason="apt-get install dataset-fashion-mnist"
+)
 def test_fashion_mnist_is_the_published_set():
     source = FashionMnist(str(DEBIAN_FOLDER))
     images = read_idx(DEBIAN_FOLDER / FILES[0])

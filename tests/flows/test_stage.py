@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from flows import processes
-from flows.stage import run_stage
+from flows.stage import failed, run_stage
 from ganpipe import workspace
 from ganpipe.errors import GanpipeError
 
@@ -170,3 +171,19 @@ def test_what_a_finished_command_leaves_behind_is_ended(tmp_path: Path) -> None:
     pid, *_ = map(int, processes.lines(process))
     assert process.wait() == 3
     assert is_gone(pid)
+
+
+def test_a_problem_that_the_user_can_mend_is_logged_without_its_traceback() -> None:
+    failed(GanpipeError("data.path=x does not exist"))
+    logger = logging.getLogger("prefect.flow_runs")
+
+    def log(problem: BaseException | None) -> logging.LogRecord:
+        about = (type(problem), problem, None) if problem else (None, None, None)
+        return logger.makeRecord("", logging.ERROR, "", 1, "unexpected exception", (), about)
+
+    mended, defect = log(GanpipeError("data.path=x does not exist")), log(ValueError("a defect"))
+    assert logger.filter(mended)
+    assert (mended.getMessage(), mended.exc_info) == ("data.path=x does not exist", None)
+    assert logger.filter(defect)
+    assert defect.exc_info is not None
+    assert not logger.filter(log(None))

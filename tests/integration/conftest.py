@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ganpipe import params
+from ganpipe.data.sources import refresh
 
 SMALL = [
     "train.kimg=2",
@@ -54,7 +55,10 @@ class Checkout:
             if (source / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / name, folder / name)
+        # whatever was adopted here, these tests start from the digits and no lock
+        (folder / "dvc.lock").unlink(missing_ok=True)
         made = Checkout(folder, assignments or [])
+        refresh(params.DataParams(), folder)
         made.git("init", "-q", "-b", "main")
         made.commit("code")
         return made

@@ -1,12 +1,16 @@
 """`ganpipe run`: the whole pipeline through Prefect, DVC and MLflow, with no server running."""
 
+import json
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ganpipe import tracking
 from ganpipe.files import read_json
 
 pytestmark = pytest.mark.integration
@@ -17,6 +21,13 @@ def ran(tmp_path_factory, checkout_of_this_code):
     """A checkout in which `ganpipe run` has run once, and what it printed."""
     checkout = checkout_of_this_code(tmp_path_factory.mktemp("run") / "check out")
     return checkout, checkout.call("ganpipe", "run")
+
+
+@pytest.fixture(scope="module")
+def ran_again(ran):
+    """What a second `ganpipe run` in the same checkout printed."""
+    checkout, _ = ran
+    return checkout.call("ganpipe", "run")
 
 
 def _fact(output, name):
@@ -56,14 +67,48 @@ def test_all_state_lies_under_one_ignored_folder(ran):
     assert (checkout.folder / ".ganpipe" / "mlflow" / "mlflow.db").is_file()
 
 
-def test_the_second_run_trains_nothing_and_says_so(ran):
-    checkout, first = ran
-    done = checkout.call("ganpipe", "run")
+def test_the_second_run_trains_nothing_and_says_so(ran, ran_again):
+    (checkout, first), done = ran, ran_again
     assert "nothing was trained" in _fact(done.stdout, "run")
     assert "version 1" in _fact(done.stdout, "model")
     before = checkout.outputs(_workspace(checkout, first.stdout))
     assert checkout.outputs(_workspace(checkout, done.stdout)) == before
     assert len(before) > 20
+
+
+def test_both_runs_are_in_mlflow_with_every_point_and_in_prefect_with_a_picture(ran, ran_again):
+    checkout, first = ran
+    state = checkout.folder / ".ganpipe"
+    client = tracking.connect(f"sqlite:///{state / 'mlflow' / 'mlflow.db'}")
+    for done in (first, ran_again):
+        workspace = _workspace(checkout, done.stdout)
+        experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+        name = f"attributes.run_name = '{workspace.name}'"
+        (run,) = client.search_runs([experiment], name)
+        assert run.info.status == "FINISHED"
+        lines = (workspace / "model" / "history.jsonl").read_text().splitlines()
+        expected = [(each["images"], each["loss_generator"]) for each in map(json.loads, lines)]
+        points = client.get_metric_history(run.info.run_id, "loss_generator")
+        assert [(point.step, point.value) for point in points] == expected
+        assert len(expected) > 1
+        metrics = read_json(workspace / "report" / "metrics.json")
+        for key in ("fid_lite0_64", "floor_fid_lite0_64"):
+            assert run.data.metrics[key] == metrics[key]
+        kept = {entry.path for entry in client.list_artifacts(run.info.run_id, "report")}
+        assert kept == {f"report/{name}" for name in ("metrics.json", "samples.png", "reals.png")}
+        assert client.list_artifacts(run.info.run_id, "grids")
+        report = _artifact(state, run.data.tags["ganpipe.prefect_flow_run"], "report")
+        assert "data:image/" in report
+        assert workspace.name in report
+
+
+def _artifact(state, flow_run, key):
+    """The data of the one artifact of this key that a flow run left in Prefect's database."""
+    database = f"{(state / 'prefect' / 'prefect.db').as_uri()}?mode=ro"
+    query = "SELECT data FROM artifact WHERE key = ? AND flow_run_id = ?"
+    with closing(sqlite3.connect(database, uri=True)) as connection:
+        ((data,),) = connection.execute(query, (key, flow_run)).fetchall()
+    return data
 
 
 def test_generate_writes_the_images_of_a_registered_version(ran, tmp_path):
@@ -88,9 +133,12 @@ def test_edits_are_run_and_adopt_brings_the_run_into_the_checkout(ran, tmp_path)
     done = clone.call("ganpipe", "run", "--set", "train.kimg=3")
     assert "uncommitted" in done.stdout + done.stderr
     assert clone.git("status", "--porcelain") == " M README.md\n"
-    clone.call("ganpipe", *_fact(done.stdout, "adopt").split()[1:])
+    brought = clone.call("ganpipe", *_fact(done.stdout, "adopt").split()[1:]).stdout
+    assert "brought params.yaml, dvc.lock\nnext: dvc checkout" in brought
     expected = " M README.md\n M params.yaml\n?? dvc.lock\n"
     assert clone.git("status", "--porcelain") == expected
+    again = clone.call("ganpipe", *_fact(done.stdout, "adopt").split()[1:]).stdout
+    assert "nothing changed" in again
     clone.call("dvc", "checkout")
     assert "up to date" in clone.call("dvc", "status").stdout
     assert "fid_lite0_64" in clone.call("dvc", "metrics", "show").stdout

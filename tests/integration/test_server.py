@@ -20,7 +20,7 @@ import pytest
 
 from flows import services
 from flows.prefect_server import shared_server
-from ganpipe import workspace
+from ganpipe import addresses, tracking, workspace
 from ganpipe.errors import GanpipeError
 
 pytestmark = pytest.mark.integration
@@ -57,6 +57,12 @@ try:
     run_pipeline(params.override(params.load(), sys.argv[1:]))
 except GanpipeError as error:
     sys.exit(f"error: {error}")
+"""
+
+DEPLOY = """
+from flows.server import deploy
+from ganpipe.workspace import repository
+deploy(repository())
 """
 
 HANGING = """
@@ -221,6 +227,38 @@ def test_what_the_user_can_mend_ends_a_run_with_its_message_and_no_traceback(rep
     assert processes_of(repo) == []
 
 
+def test_make_ui_leaves_others_alone_and_serves_a_database_of_the_user(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, database = repo / ".ganpipe", f"sqlite:///{tmp_path / 'records.db'}"
+    tracking.connect(database).create_experiment("my own")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    with running(UI, repo, str(state), "0", "0") as ui:
+        said = ""
+        while "Ctrl-C" not in said:
+            assert ui.poll() is None, said
+            said += line(ui) + "\n"
+        found = addresses.read(state)
+        assert f"MLflow   {found['mlflow']}" in said
+        assert tracking.connect(found["mlflow"]).get_experiment_by_name("my own") is not None
+        api = found["prefect"]
+        own = call(f"{api}/deployments/name/train/on-demand")
+        theirs = {"name": "theirs", "flow_id": own["flow_id"], "parameters": {"lr": 1}}
+        call(f"{api}/deployments/", theirs)
+        (repo / "params.yaml").write_text("train:\n  kimg: 7\n", encoding="utf-8")
+        with running(DEPLOY, repo) as deploy:
+            assert deploy.wait(60) == 0, answer(deploy)
+        own = call(f"{api}/deployments/name/train/on-demand")
+        assert own["parameters"]["train"]["kimg"] == 7
+        assert call(f"{api}/deployments/name/train/theirs")["parameters"] == {"lr": 1}
+        # its file says who it was: after a kill nobody believes it
+        ui.kill()
+        ui.wait()
+        assert (state / "ui.json").exists()
+        assert addresses.read(state) == {}
+        wait_for(lambda: processes_of(repo) == [])
+
+
 def test_make_ui_serves_runs_cancels_and_stops_everything(repo: Path) -> None:
     state = repo / ".ganpipe"
     with running(UI, repo, str(state), "0", "0") as ui:
@@ -231,6 +269,8 @@ def test_make_ui_serves_runs_cancels_and_stops_everything(repo: Path) -> None:
         addresses = json.loads((state / "ui.json").read_text(encoding="utf-8"))
         api = addresses["prefect"]
         assert is_up(addresses["mlflow"])
+        page = api.removesuffix("/api")
+        assert call(f"{page}/ui-settings")["api_url"] == "/api", "the page asks another server"
         with running(UI, repo, str(state), "0", "0") as second:
             assert "runs already in this checkout" in answer(second)
 

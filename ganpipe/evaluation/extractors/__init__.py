@@ -15,6 +15,8 @@ class Extractor(Protocol):
 
     name: str
     """Part of the metric's name: `lite0`, or `lite0bf16` for the fast mode."""
+    version: int
+    """Raised whenever its features change for the same image and weights."""
     weights_sha256: str
     resize: str
     features: int

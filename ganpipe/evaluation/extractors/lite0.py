@@ -42,6 +42,7 @@ class Lite0:
     """
 
     features = 1280
+    version = 1
     weights_sha256 = WEIGHTS_SHA256
     resize = "bilinear with antialias to 224x224, half-pixel centres, (x - 127) / 128"
 
