@@ -146,6 +146,10 @@ class TrainParams(Section):
         Literal["auto", "bf16", "float32"],
         Field(description="auto is bf16 where the device computes it in hardware"),
     ] = "auto"
+    channels_last: Annotated[
+        bool,
+        Field(description="keep the channels of a pixel side by side in memory: faster, same sums"),
+    ] = True
     device: Annotated[
         Literal["auto", "cpu", "cuda"], Field(description="auto is cuda where there is a GPU")
     ] = "auto"

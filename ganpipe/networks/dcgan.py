@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 
@@ -70,7 +69,7 @@ class Generator(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         features = self.project(latents).unflatten(1, (-1, self.base, self.base))
-        images: Tensor = self.layers(features.contiguous(memory_format=torch.channels_last))
+        images: Tensor = self.layers(features)
         return images
 
 

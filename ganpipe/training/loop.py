@@ -135,7 +135,7 @@ class Run:
     ) -> None:
         self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
         scratch.mkdir(parents=True, exist_ok=True)
-        self.trainer = Trainer(Networks.fresh(config, params.seed, params.device), params)
+        self.trainer = Trainer(Networks.fresh(config, params), params)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
         self.grids = scratch / "grids"
@@ -146,13 +146,12 @@ class Run:
         saved = state.find(self.states)
         if saved is not None:
             state.restore(self.trainer, saved)
+            print(f"train: resumed from the state at {saved.images / 1000:g} kimg", flush=True)
         self._truncate()
         emit("train", "history", path=str(self.history.path.resolve()))
         if saved is None:
             self._grid()
         with stop_signal() as stop, progress("train", "training", self.params.kimg, "kimg") as bar:
-            if saved is not None:
-                bar.update(saved.images / 1000, "resumed from the saved state")
             clock = Clock(self.trainer.images)
             while self.trainer.images < self.total:
                 before = self.trainer.images

@@ -27,16 +27,21 @@ class Networks:
     average: nn.Module
 
     @staticmethod
-    def fresh(config: NetworkConfig, seed: int, device: str) -> Networks:
-        """Newly initialised networks: a pure function of the configuration and the seed."""
+    def fresh(config: NetworkConfig, params: TrainParams) -> Networks:
+        """Newly initialised networks: a pure function of the configuration and train.seed."""
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(params.seed)
             generator = build_generator(config)
             discriminator = build_discriminator(config)
         for network in (generator, discriminator):
-            network.to(device).to(memory_format=torch.channels_last)
+            network.to(params.device).to(memory_format=layout(params))
         average = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
         return Networks(generator, discriminator, average)
+
+
+def layout(params: TrainParams) -> torch.memory_format:
+    """How images, features and weights lie in memory."""
+    return torch.channels_last if params.channels_last else torch.contiguous_format
 
 
 class Trainer:
@@ -83,7 +88,7 @@ class Trainer:
         self._update_average(real.shape[0])
 
     def _discriminator_step(self, real: Tensor, fake: Tensor, *, penalise: bool) -> None:
-        both = torch.cat([real, fake]).contiguous(memory_format=torch.channels_last)
+        both = torch.cat([real, fake]).contiguous(memory_format=layout(self.params))
         penalise = penalise and self.params.r1 + self.params.r2 > 0
         both.requires_grad_(penalise)
         with self._autocast():

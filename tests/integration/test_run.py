@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import sqlite3
+import subprocess
+import time
 from contextlib import closing
 
 import numpy as np
@@ -123,6 +125,35 @@ def test_generate_writes_the_images_of_a_registered_version(ran, tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     with Image.open(tmp_path / "one" / names[0]) as image:
         assert np.asarray(image).shape == (16, 16)
+
+
+def test_a_killed_run_goes_on_and_gives_the_bytes_of_plain_dvc(tmp_path, checkout_of_this_code):
+    """SIGKILL in mid-training, started again: the bytes of `dvc repro` that nobody interrupted."""
+    longer = ["train.kimg=40", "train.state_kimg=1", "train.precision=bf16"]
+    checkout = checkout_of_this_code(tmp_path / "run", longer)
+    command = [shutil.which("ganpipe", path=checkout.environment()["PATH"]), "run"]
+    run = subprocess.Popen(
+        command,
+        cwd=checkout.folder,
+        env=checkout.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    scratch = checkout.folder / ".ganpipe" / "scratch"
+    deadline = time.monotonic() + 200
+    while not list(scratch.glob("*/states/*.json")):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.kill()
+    run.wait()
+    done = checkout.call("ganpipe", "run")
+    assert "resumed" in done.stdout + done.stderr
+    workspace = _workspace(checkout, done.stdout)
+    plain = checkout.clone(tmp_path / "plain")
+    shutil.copyfile(workspace / "params.yaml", plain.folder / "params.yaml")
+    plain.call("dvc", "repro")
+    assert plain.outputs() == checkout.outputs(workspace)
 
 
 def test_edits_are_run_and_adopt_brings_the_run_into_the_checkout(ran, tmp_path):

@@ -1,0 +1,97 @@
+"""One step: what the equations say, whatever the layout in memory and the batch's split."""
+
+import pytest
+import torch
+
+from ganpipe.networks import NetworkConfig
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training import state
+from ganpipe.training.losses import LOSSES
+from ganpipe.training.trainer import Networks, Trainer
+
+CONFIG = NetworkConfig.of(ModelParams(width=8, max_width=16, latent=8), 16, 16, 3)
+PARAMS = TrainParams(device="cpu", precision="float32", threads=1, batch=8, r1=0.3, r2=0.7)
+
+
+def _trainer(**changes):
+    params = PARAMS.model_copy(update=changes)
+    return Trainer(Networks.fresh(CONFIG, params), params)
+
+
+def _batch(seed=0):
+    random = torch.Generator().manual_seed(seed)
+    real = torch.rand(8, 3, 16, 16, generator=random) * 2 - 1
+    return real, torch.randn(8, 8, generator=random)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_curves_are_the_quantities_of_the_paper(loss):
+    """Recomputed from the weights before the step, without the trainer's code."""
+    trainer = _trainer(loss=loss)
+    real, latents = _batch()
+    generator, critic = trainer.networks.generator, trainer.networks.discriminator
+    fake = generator(latents).detach().requires_grad_()
+    asked = real.clone().requires_grad_()
+    scores_real, scores_fake = critic(asked), critic(fake)
+    (slope_real,) = torch.autograd.grad(scores_real.sum(), asked, retain_graph=True)
+    (slope_fake,) = torch.autograd.grad(scores_fake.sum(), fake, retain_graph=True)
+    expected = {
+        "loss_discriminator": LOSSES[loss].discriminator(scores_real, scores_fake).mean(),
+        "score_real": scores_real.mean(),
+        "score_fake": scores_fake.mean(),
+        "r1": slope_real.square().sum(dim=(1, 2, 3)).mean(),
+        "r2": slope_fake.square().sum(dim=(1, 2, 3)).mean(),
+    }
+    # the pass above moved the running statistics of BatchNorm, which a step does not use
+    trainer.step(real, latents)
+    curves = trainer.take_curves()
+    for name, value in expected.items():
+        assert curves[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-7), name
+
+
+def test_the_layout_in_memory_does_not_change_what_is_learned():
+    results = []
+    for channels_last in (True, False):
+        trainer = _trainer(channels_last=channels_last)
+        for step in range(3):
+            trainer.step(*_batch(step))
+        results.append(trainer)
+    one, two = (state.tensors_of(trainer) for trainer in results)
+    for name in one:
+        if not name.startswith("adam"):
+            assert torch.allclose(one[name], two[name], atol=2e-3), name
+
+
+def test_a_lazy_penalty_is_taken_every_so_many_steps():
+    trainer = _trainer(penalty_every=4)
+    for step in range(8):
+        trainer.step(*_batch(step))
+    taken = dict(zip(("loss", "r1"), trainer.counts[[1, 4]].tolist(), strict=True))
+    assert taken == {"loss": 8, "r1": 2}
+
+
+def test_without_weights_no_penalty_is_computed():
+    trainer = _trainer(r1=0.0, r2=0.0)
+    trainer.step(*_batch())
+    assert not {"r1", "r2"} & trainer.take_curves().keys()
+
+
+def test_the_average_follows_the_generator_and_is_sampled_in_eval_mode():
+    trainer = _trainer(ema_kimg=0.0, ema_rampup=0.0)
+    for step in range(2):
+        trainer.step(*_batch(step))
+    average, generator = trainer.networks.average, trainer.networks.generator
+    assert not any(module.training for module in average.modules())
+    for kept, new in zip(
+        average.state_dict().values(), generator.state_dict().values(), strict=True
+    ):
+        assert torch.equal(kept, new)
+
+
+def test_bf16_is_close_to_float32():
+    exact, fast = _trainer(), _trainer(precision="bf16")
+    for trainer in (exact, fast):
+        trainer.step(*_batch())
+    curves = zip(exact.take_curves().items(), fast.take_curves().items(), strict=True)
+    for (name, value), (_, other) in curves:
+        assert other == pytest.approx(value, rel=0.05, abs=0.02), name
