@@ -127,7 +127,11 @@ def test_a_port_in_use(checkout, option):
 
 @pytest.mark.parametrize(
     ("model", "word"),
-    [("models:/nobody@champion", "nobody"), ("models:/ganpipe@best", "ganpipe run"), ("/nowhere", "/now")],
+    [
+        ("models:/nobody@champion", "nobody"),
+        ("models:/ganpipe@best", "ganpipe run"),
+        ("/nowhere", "/now"),
+    ],
 )
 def test_a_model_that_is_not_there(checkout, tmp_path, model, word):
     out = tmp_path / "out"

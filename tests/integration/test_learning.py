@@ -11,8 +11,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 @pytest.mark.skipif(
     not (DEBIAN_FOLDER / FILES[0]).exists(), reason="apt-get install dataset-fashion-mnist"
 )
-@pytest.mark.parametrize("loss", ["rpgan", "ns"])
-def test_fashion_mnist_in_a_minute(tmp_path, checkout_of_this_code, loss):
+def test_fashion_mnist_in_a_minute(tmp_path, checkout_of_this_code):
     """The distance falls to under a third of what 2 kimg leave it at."""
     values = {}
     for kimg in (2, 60):
@@ -21,7 +20,6 @@ def test_fashion_mnist_in_a_minute(tmp_path, checkout_of_this_code, loss):
             [
                 "data.source=fashion-mnist",
                 "model.width=64",
-                f"train.loss={loss}",
                 f"train.kimg={kimg}",
                 "train.threads=0",
                 "evaluate.samples=2000",
