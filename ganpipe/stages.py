@@ -30,6 +30,10 @@ def ingest(params: Params, root: Path) -> None:
         )
     summary = work.ingest(source, root / "data" / "raw", params.data.test_fraction)
     print(f"ingest: {summary['count']} of {summary['files']} files are usable images")
+    names = ", ".join(summary["classes"])
+    print(
+        f"ingest: classes: {names or 'none (files lie beside the sub-folders, or there are none)'}"
+    )
     for line in work.set_aside(root / "data" / "raw"):
         print(f"ingest: set aside {line}")
 

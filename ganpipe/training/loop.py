@@ -102,7 +102,7 @@ def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkCo
     if len(dataset) < train.batch:
         raise GanpipeError(
             f"train.batch={train.batch} is more than the {len(dataset)} training images: "
-            f"set train.batch to {max(2, len(dataset) // 2)} or less"
+            f"set train.batch to {len(dataset)} or less"
         )
     return NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
 

@@ -236,6 +236,6 @@ def test_divergence_stops_with_what_happened_and_what_to_try(tmp_path, dataset, 
 
 def test_fewer_images_than_a_batch_is_an_error_with_a_way_out(tmp_path, dataset):
     large = TRAIN.model_copy(update={"batch": 512})
-    with pytest.raises(GanpipeError, match=r"train\.batch=512 .* 500 .* 250 or less"):
+    with pytest.raises(GanpipeError, match=r"train\.batch=512 .* 500 .* 500 or less"):
         run_training(Dataset(dataset), MODEL, large, {}, tmp_path / "scratch")
     assert not list(tmp_path.iterdir())
