@@ -132,8 +132,7 @@ class _Search:
 
     def _keep(self, number: int, sha256: str, facts: Facts, payload: bytes, spool: Spool) -> None:
         self._settle(number, sha256, facts, len(payload))
-        if facts.status not in PASSING:
-            self.known[sha256] = facts
+        self.known[sha256] = facts
         if facts.status == "ok":
             spool.add(self.found.entries[number].path, payload)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from ganpipe.data.pack import (
 from ganpipe.data.report.previews import PAIRS, write_previews
 from ganpipe.data.shards import cuts
 from ganpipe.data.sources.base import Source
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, replacing_folder, sha256, write_json
 from ganpipe.params import ComputeParams, DataParams
@@ -84,7 +86,8 @@ def _outcome_key(source: Source, params: DataParams) -> str:
     here = Path(__file__).parent
     code = [f"{path.relative_to(here)} {sha256(path)}" for path in sorted(here.rglob("*.py"))]
     settings = params.model_dump(include=set(PARAMETERS))
-    parts = (source.fingerprint(), facts_key(limits_of(params)), settings, code)
+    writers = [f"{name} {version(name)}" for name in ("pandas", "pyarrow")]
+    parts = (source.fingerprint(), facts_key(limits_of(params)), settings, code, writers)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -183,7 +186,7 @@ def _read_again(source: Source, members: list[Member], spool: Spool) -> None:
     for entry, payload in source.read([e for e in source.entries if e.path in wanted]):
         if hashlib.sha256(payload).hexdigest() != wanted[entry.path].sha256:
             raise GanpipeError(
-                f"{entry.path!r} changed while it was read: run again when nothing writes "
+                f"{shown(entry.path)!r} changed while it was read: run again when nothing writes "
                 f"to the source"
             )
         spool.add(entry.path, payload)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ganpipe.data import cache, find
 from ganpipe.data.cache import IngestCache
 from ganpipe.data.ingest import ingest
+from ganpipe.data.manifest import read_manifest
 from ganpipe.data.sources.base import Entry
 from ganpipe.data.sources.digits import Digits
 from ganpipe.errors import GanpipeError
@@ -150,11 +151,13 @@ def test_what_could_not_be_read_is_tried_again(run: Fresh, fresh: Fresh, passing
     assert again.reads == ["b/0005.png"]
 
 
-def test_what_the_listing_sets_aside_is_so_whatever_was_known(run: Fresh) -> None:
+def test_what_the_listing_sets_aside_is_so_whatever_was_known(run: Fresh, tmp_path: Path) -> None:
     run(FILES)
     pile = Pile(FILES, unread={"b/0005.png": "symlink"})
     run(pile)
     assert pile.reads == []
+    rows = read_manifest(tmp_path / "raw").set_index("path")
+    assert rows.loc["b/0005.png", "status"] == "symlink"
 
 
 def test_sizes_of_a_listing_need_not_be_those_of_the_bytes(run: Fresh, tmp_path: Path) -> None:

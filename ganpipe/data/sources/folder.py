@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ganpipe.data.sources.base import LARGEST_FILE, Entry, digest_of
+from ganpipe.data.sources.base import HIDDEN, LARGEST_FILE, Entry, digest_of
 from ganpipe.data.sources.labels import (
     Table,
     find_table,
@@ -20,6 +20,7 @@ from ganpipe.data.sources.labels import (
     with_table,
 )
 from ganpipe.data.sources.names import distinct, text_of
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -27,7 +28,7 @@ _LITTER = (b"__macosx", b"thumbs.db", b"desktop.ini")  # of macOS and Windows
 
 
 class Folder:
-    """Images below a folder, recursively; hidden files and folders are left out.
+    """Images below a folder, recursively; hidden files and folders are named, not looked at.
 
     `labels` is data.labels. Raises GanpipeError when there is no such folder or nothing in it.
     """
@@ -78,10 +79,16 @@ class Folder:
                 continue
             try:
                 payload = self._payload(entry.path)
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield entry._replace(status="missing"), b""
-            except OSError:
+            except PermissionError:
                 yield entry._replace(status="not-readable"), b""
+            except OSError as error:
+                # of the disk, not of the file: set aside, it would be missing for good
+                raise GanpipeError(
+                    f"{self.folder}/{shown(entry.path)} cannot be read ({error.strerror}): run "
+                    f"again when the disk or the network behind it answers"
+                ) from error
             else:
                 yield entry, payload
 
@@ -141,6 +148,8 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
                 for item in found:
                     name = item.name
                     if name.startswith(b".") or name.lower() in _LITTER:
+                        # never looked into, and no time of change: systems rewrite theirs at will
+                        yield prefix + name, 0, 0, HIDDEN
                         continue
                     if item.is_dir(follow_symlinks=False):
                         waiting.append(prefix + name + b"/")
@@ -157,8 +166,21 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
             ) from error
 
 
+def _may_read(about: os.stat_result) -> bool:
+    """Whether the file's rights let this user read it; a link's are those of its target."""
+    if os.geteuid() == 0 or stat.S_ISLNK(about.st_mode):
+        return True
+    if about.st_uid == os.geteuid():
+        return bool(about.st_mode & stat.S_IRUSR)
+    if about.st_gid in {os.getegid(), *os.getgroups()}:
+        return bool(about.st_mode & stat.S_IRGRP)
+    return bool(about.st_mode & stat.S_IROTH)
+
+
 def _unusable(about: os.stat_result) -> str:
     """Why a file is set aside without reading it, or nothing."""
+    if not _may_read(about):
+        return "not-readable"  # from the listing, so that the fingerprint tells when it is mended
     if not stat.S_ISREG(about.st_mode):
         # a pipe would be waited on for ever
         return "symlink" if stat.S_ISLNK(about.st_mode) else "not-a-file"

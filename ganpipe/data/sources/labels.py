@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ganpipe.data.sources.base import Entry
+from ganpipe.data.sources.base import HIDDEN, Entry
 from ganpipe.errors import GanpipeError
 
 TABLES = ("labels.csv", "metadata.csv", "metadata.jsonl")
@@ -115,7 +115,7 @@ def labelled(
     seen = set()
     for entry in entries:
         path, caption, label = entry.path, "", ""
-        if by_folder and path.startswith(root) and entry.status != "unsafe-name":
+        if by_folder and path.startswith(root) and entry.status not in ("unsafe-name", HIDDEN):
             end = path.find("/", len(root))
             label = path[len(root) : end] if end >= 0 else ""
         if table is not None:
