@@ -94,7 +94,8 @@ class DataParams(Section):
     near_duplicates: Annotated[
         Literal["keep", "set-aside-across", "set-aside"],
         Field(
-            description="images that look alike by their perceptual hash. set-aside-across: only "
+            description="images of a class that look alike by their perceptual hash, which sees "
+            "no colours. set-aside-across: only "
             "where one would train and the other test; set-aside: all but the first by path"
         ),
     ] = "keep"

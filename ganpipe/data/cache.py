@@ -173,7 +173,7 @@ def facts_key(limits: Limits) -> str:
     code += sorted((here / "sources").rglob("*.py"))
     parts = [sha256(path) for path in code]
     parts += [f"{name} {version(name)}" for name in _LIBRARIES]
-    parts.append(str(limits))
+    parts.append(f"max_pixels={limits.max_pixels}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

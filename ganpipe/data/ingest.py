@@ -15,7 +15,7 @@ from ganpipe.data.examine import WHITE
 from ganpipe.data.find import PASSING, Spool, find, limits_of
 from ganpipe.data.gates import check_gates
 from ganpipe.data.judge import judge, summarise
-from ganpipe.data.manifest import SUMMARY, write_manifest
+from ganpipe.data.manifest import SUMMARY, examples, write_manifest
 from ganpipe.data.pack import (
     SHARD_BYTES,
     Member,
@@ -105,7 +105,10 @@ def _make(
         found = find(source, params, compute, cache, spool)
         frame = judge(found, params)
         summary = summarise(frame, source, params)
-        check_gates(summary, params)
+        try:
+            check_gates(summary, params)
+        except GanpipeError as error:
+            raise GanpipeError("\n".join([str(error), *examples(frame)])) from None
         _write_previews(frame, source, spool, params, folder)
         shards = _pack(frame, source, spool, folder, cache)
     beside.unlink()

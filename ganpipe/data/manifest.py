@@ -36,7 +36,7 @@ STATUSES = {
     "unsafe-name": "a name that points out of its archive",
     "encrypted": "needs a password",
     "not-readable": "could not be read",
-    "missing": "listed, but gone when it was to be read",
+    "missing": "named in a listing or a label file, but not there",
     "crashes-decoder": "ended the process that decoded it, twice",
 }
 COLUMNS = {
@@ -146,11 +146,19 @@ def told(folder: Path, summary: dict[str, Any], limit: int = 10) -> list[str]:
         lines.append(
             f"{len(several)} images lie in several classes, for instance {shown(several[0])!r}"
         )
-    frame = read_manifest(folder)
+    lines += examples(read_manifest(folder), limit)
+    if lines[-1].startswith("..."):
+        lines[-1] += f", all in {folder / MANIFEST}"
+    return lines
+
+
+def examples(frame: pd.DataFrame, limit: int = 10) -> list[str]:
+    """The first files that were set aside, in lines for people."""
     bad = frame[~frame["status"].isin(["ok", HIDDEN])]
+    lines = []
     for row in bad.head(limit).itertuples():
         of = f" {shown(str(row.of))!r}" if row.of else ""
         lines.append(f"set aside {shown(str(row.path))!r}: {row.status}{of}")
     if len(bad) > limit:
-        lines.append(f"... and {len(bad) - limit} more, all in {folder / MANIFEST}")
+        lines.append(f"... and {len(bad) - limit} more")
     return lines

@@ -77,6 +77,21 @@ def test_other_parameters_decode_nothing_again(run: Fresh, fresh: Fresh) -> None
     assert pile.reads == []
 
 
+def test_looking_for_near_duplicates_reads_nothing_from_the_source_again(
+    run: Fresh, fresh: Fresh, decoded: list[bytes]
+) -> None:
+    """The hash is made from the shards of the last ingest, and kept when nobody asks for it."""
+    alike = {"near_duplicates": "set-aside"}
+    run(FILES)
+    pile = Pile(FILES)
+    assert run(pile, **alike) == fresh(FILES, chosen(**alike))
+    assert run(pile) == fresh(FILES)
+    decoded.clear()
+    assert run(pile, **alike) == run(pile, **alike)
+    assert decoded == []
+    assert pile.reads == []
+
+
 def test_a_changed_tag_is_read_again(run: Fresh, fresh: Fresh, decoded: list[bytes]) -> None:
     changed = {**FILES, "a/0002.png": png(77)}
     run(FILES)

@@ -131,6 +131,7 @@ def test_all_broken_limits_are_told_at_once() -> None:
 
 def test_ingest_keeps_to_its_limits_and_leaves_nothing(tmp_path: Path) -> None:
     pile = Pile(pile_of(10) | {"a/x": b"no image"})
-    with pytest.raises(GanpipeError, match=r"10 of 11 (.|\n)*class 'a' has 5 .*min_per_class=6"):
+    told = r"10 of 11 (.|\n)*class 'a' has 5 .*min_per_class=6(.|\n)*set aside 'a/x': not-an-im"
+    with pytest.raises(GanpipeError, match=told):
         ingest(pile, tmp_path / "data" / "raw", chosen(min_per_class=6, min_images=11), ONE)
     assert list((tmp_path / "data").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -127,12 +128,15 @@ def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
     a folder cannot be listed.
     """
     found = sorted(_walk(os.fsencode(folder)))
-    names = distinct([text_of(name) for name, *_ in found])
-    odd = {
-        path: name for path, (name, *_) in zip(names, found, strict=True) if path.encode() != name
-    }
+    odd: dict[str, bytes] = {}
+    try:
+        names = [each[0].decode() for each in found]
+    except UnicodeDecodeError:
+        names = distinct([text_of(name) for name, *_ in found])
+        pairs = zip(names, found, strict=True)
+        odd = {path: name for path, (name, *_) in pairs if path.encode() != name}
     files = [
-        Entry(path, size, str(changed), status=status)
+        Entry._make((path, size, str(changed), "", "", "", status))
         for path, (_, size, changed, status) in zip(names, found, strict=True)
     ]
     return files, odd
@@ -140,6 +144,7 @@ def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
     """Name relative to the root, bytes, time of change and status, in the order of the disk."""
+    reader = _Reader.this()
     waiting = [b""]
     while waiting:
         prefix = waiting.pop()
@@ -158,7 +163,8 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
                         about = item.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the folder was opened: no file of this listing
-                    yield prefix + name, about.st_size, about.st_mtime_ns, _unusable(about)
+                    status = reader.unusable(about)
+                    yield prefix + name, about.st_size, about.st_mtime_ns, status
         except OSError as error:
             raise GanpipeError(
                 f"{error.filename!r} cannot be read ({error.strerror}): give this user the right "
@@ -166,22 +172,31 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
             ) from error
 
 
-def _may_read(about: os.stat_result) -> bool:
-    """Whether the file's rights let this user read it; a link's are those of its target."""
-    if os.geteuid() == 0 or stat.S_ISLNK(about.st_mode):
-        return True
-    if about.st_uid == os.geteuid():
-        return bool(about.st_mode & stat.S_IRUSR)
-    if about.st_gid in {os.getegid(), *os.getgroups()}:
-        return bool(about.st_mode & stat.S_IRGRP)
-    return bool(about.st_mode & stat.S_IROTH)
+@dataclass(frozen=True)
+class _Reader:
+    """The user who reads."""
 
+    user: int
+    groups: frozenset[int]
 
-def _unusable(about: os.stat_result) -> str:
-    """Why a file is set aside without reading it, or nothing."""
-    if not _may_read(about):
-        return "not-readable"  # from the listing, so that the fingerprint tells when it is mended
-    if not stat.S_ISREG(about.st_mode):
-        # a pipe would be waited on for ever
-        return "symlink" if stat.S_ISLNK(about.st_mode) else "not-a-file"
-    return "too-large" if about.st_size > LARGEST_FILE else ""
+    @staticmethod
+    def this() -> _Reader:
+        return _Reader(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
+
+    def unusable(self, about: os.stat_result) -> str:
+        """Why a file is set aside without reading it, or nothing."""
+        mode = about.st_mode
+        if not stat.S_ISREG(mode):
+            # a pipe would be waited on for ever
+            return "symlink" if stat.S_ISLNK(mode) else "not-a-file"
+        if self.user and not self._may_read(about):
+            return (
+                "not-readable"  # from the listing, so that the fingerprint tells when it is mended
+            )
+        return "too-large" if about.st_size > LARGEST_FILE else ""
+
+    def _may_read(self, about: os.stat_result) -> bool:
+        if about.st_uid == self.user:
+            return bool(about.st_mode & stat.S_IRUSR)
+        group = about.st_gid in self.groups
+        return bool(about.st_mode & (stat.S_IRGRP if group else stat.S_IROTH))
