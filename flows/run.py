@@ -54,9 +54,12 @@ def describe(summary: Summary) -> str:
         trained = f"took {summary.seconds:.0f} s"
     elif len(summary.cached) < 5:
         trained = f"from the cache: {', '.join(summary.cached)}"
+    page = summary.workspace / "data" / "report" / "data.html"
+    images = [f"images    {summary.data}", f"          {page}"] if summary.data else []
     return "\n".join(
         [
             f"run       {summary.run_id}, {trained}",
+            *images,
             f"measure   {summary.metric} = {summary.value:.2f}"
             f" (real against real {summary.floor:.2f}, lower is better)",
             f"samples   {summary.samples}",

@@ -47,6 +47,7 @@ class Summary:
 
     run_id: str
     workspace: Path
+    data: str
     metric: str
     value: float
     floor: float
@@ -241,6 +242,7 @@ def _summarise(
     return Summary(
         run_id=run.workspace.name,
         workspace=run.workspace,
+        data=_data(run.workspace),
         metric=metric,
         value=float(metrics[metric]),
         floor=float(metrics[f"floor_{metric}"]),
@@ -252,6 +254,19 @@ def _summarise(
         cached=[result.name for result in results if result.cached],
         seconds=seconds,
     )
+
+
+def _data(workspace: Path) -> str:
+    """What was learnt from, in one line; empty for a pipeline of the user's own."""
+    path = workspace / "data" / "raw" / "raw.json"
+    if not path.is_file():
+        return ""
+    raw = read_json(path)
+    aside = raw["files"] - raw["count"]
+    classes = len(raw["classes"])
+    told = f"{classes} classes" if classes else f"no classes: {raw['unlabelled_because']}"
+    splits = raw["splits"]
+    return f"{splits['train']} to train on, {splits['test']} to test, {aside} set aside; {told}"
 
 
 def _report(run: Run, summary: Summary) -> None:
@@ -268,6 +283,7 @@ def _report_text(run: Run, summary: Summary) -> str:
     facts = {
         "model version": f"{_version_link(run, summary)}, {summary.alias}",
         "gate": summary.decision,
+        "data": summary.data,
         "commit": run.pin.commit,
         "from the cache": ", ".join(summary.cached) or "nothing",
         "time": f"{summary.seconds:.0f} s",
