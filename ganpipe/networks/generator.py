@@ -22,6 +22,7 @@ from ganpipe.networks.builder import ARCHITECTURES, NetworkConfig, build_generat
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 FORMAT = 1
+OPTIONS = ("width", "max_width", "classes", "blocks", "group", "expansion")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def save_generator(
     with replacing(folder / WEIGHTS) as beside:
         save_file(tensors, beside)
     shape = asdict(config)
-    options = {key: shape.pop(key) for key in ("width", "max_width")}
+    options = {key: shape[key] for key in OPTIONS}
     description = {
         "format": FORMAT,
         "architecture": config.architecture,
