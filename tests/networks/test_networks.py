@@ -1,9 +1,12 @@
 """Networks: every size they promise, and a file format that any machine can load."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from ganpipe import randomness
 from ganpipe.errors import GanpipeError
 from ganpipe.networks import (
     Generator,
@@ -141,9 +144,9 @@ def test_truncation_bounds_the_latents_and_keeps_their_order():
 
 def test_a_saved_generator_loads_and_draws_the_same_images(tmp_path):
     generator = _generator(28)
-    save_generator(tmp_path, generator.network, generator.config, ["a", "b"], 1234)
+    save_generator(tmp_path, generator)
     loaded = load_generator(tmp_path)
-    assert (loaded.config, loaded.classes, loaded.images) == (generator.config, ["a", "b"], 1234)
+    assert replace(loaded, network=generator.network) == generator
     assert np.array_equal(sample(loaded, 10, seed=0), sample(generator, 10, seed=0))
 
 
@@ -151,7 +154,7 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         made = _generator()
-        save_generator(tmp_path / name, made.network, made.config, [], 0)
+        save_generator(tmp_path / name, made)
     for file in ("generator.safetensors", "generator.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
@@ -160,7 +163,7 @@ def test_damaged_or_missing_weights_are_named(tmp_path):
     with pytest.raises(GanpipeError, match=r"generator\.json"):
         load_generator(tmp_path)
     made = _generator()
-    save_generator(tmp_path, made.network, made.config, [], 0)
+    save_generator(tmp_path, made)
     weights = tmp_path / "generator.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])
     with pytest.raises(GanpipeError, match=r"generator\.safetensors cannot be read"):
@@ -175,3 +178,32 @@ def test_damaged_or_missing_weights_are_named(tmp_path):
     description.write_text(description.read_text()[:30])
     with pytest.raises(GanpipeError, match=r"generator\.json is damaged"):
         load_generator(tmp_path)
+
+
+def _conditional():
+    model = SMALL.model_copy(update={"conditional": True})
+    config = NetworkConfig.of(model, 8, 8, 1, classes=3)
+    torch.manual_seed(0)
+    return Generator(build_generator(config).eval(), config, ["a", "b", "c"], 0, [60, 30, 10])
+
+
+def test_a_class_can_be_asked_for_and_any_is_drawn_by_share():
+    generator = _conditional()
+    images = [sample(generator, 40, seed=0, label=label) for label in range(3)]
+    assert not np.array_equal(images[0], images[1])
+    drawn = sample(generator, 40, seed=0)
+    # every drawn image is that of one of the classes for the same latent
+    matches = np.stack([(drawn == each).all(axis=(1, 2, 3)) for each in images])
+    assert matches.any(axis=0).all()
+    assert matches[0].sum() > matches[2].sum()
+
+
+def test_drawn_classes_follow_the_shares():
+    drawn = randomness.choices(0, "x", 0, 20_000, [60, 30, 10])
+    shares = np.bincount(drawn, minlength=3) / len(drawn)
+    assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.01)
+    assert np.array_equal(drawn[500:600], randomness.choices(0, "x", 500, 100, [60, 30, 10]))
+
+
+def test_a_class_without_images_is_never_drawn():
+    assert 1 not in randomness.choices(0, "x", 0, 5000, [1, 0, 1])
