@@ -5,7 +5,7 @@ READY := .venv/.ready
 export VIRTUAL_ENV :=
 unexport PYTHONPATH
 
-.PHONY: run test check format ui lock setup slow clean
+.PHONY: run test check format ui lock setup slow bench-data clean
 
 run: $(READY) ## images in, a measured and registered generator out: make run ARGS="--set ..."
 	@$(BIN)/ganpipe run $(ARGS)
@@ -18,6 +18,9 @@ test: $(READY) check ## everything that fits in a quarter of an hour
 
 slow: $(READY) ## the suites that take minutes each
 	$(BIN)/pytest -m slow $(ARGS)
+
+bench-data: $(READY) ## figures of the data path, one quiet run of an hour: ARGS="--quick", part names
+	@$(BIN)/python -m tests.benchmarks.bench_data $(ARGS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .

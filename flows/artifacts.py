@@ -14,6 +14,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
+from ganpipe.data.report import PAGE, PICTURE, SUMMARY
 from ganpipe.files import read_json
 from ganpipe.tracking import text
 
@@ -84,6 +85,18 @@ def _webp(picture: Any, options: dict[str, Any]) -> bytes:
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def data_markdown(workspace: Path, mlflow_run: str) -> str:
+    """What a run learns from: the summary of its data, with the picture in it."""
+    folder = workspace / "data" / "report"
+    summary = (folder / SUMMARY).read_text(encoding="utf-8")
+    picture = inline_picture(folder / PICTURE)
+    return (
+        f"{summary.replace(f'({PICTURE})', f'({picture})', 1)}\n"
+        f"Of this run: `{folder / PAGE}`; once it has ended, also `data/{PAGE}` among the "
+        f"artifacts of MLflow run {mlflow_run}.\n"
+    )
 
 
 def report_markdown(workspace: Path, title: str, facts: dict[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.server import embedded
@@ -19,7 +21,9 @@ def run_pipeline(params: Params) -> Summary:
 
     Raises GanpipeError for what the user can mend; other failures keep their exception.
     """
-    with embedded(state_folder(repository())):
+    repo = repository()
+    _refuse_early(params, repo)
+    with embedded(state_folder(repo)):
         from flows.train import train  # Prefect reads its environment on import
 
         sections = {
@@ -30,6 +34,16 @@ def run_pipeline(params: Params) -> Summary:
         summary: Summary = ended.result()
     sys.stdout.write(f"\n{describe(summary)}\n")
     return summary
+
+
+def _refuse_early(params: Params, repo: Path) -> None:
+    """Raise GanpipeError for what cannot work here, before a server is started for it."""
+    from ganpipe.compute import resolve
+    from ganpipe.data.sources import make_source
+
+    resolve(params)
+    os.environ["GANPIPE_STATE"] = str(state_folder(repo))  # where a source keeps what it downloads
+    make_source(params.data.anchored(repo))
 
 
 def describe(summary: Summary) -> str:

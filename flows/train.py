@@ -18,13 +18,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
-from flows.artifacts import report_markdown
+from flows.artifacts import data_markdown, report_markdown
 from flows.stage import STAGES, StageResult, failed, stage
 from ganpipe import forwarding, lineage, registry, tracking
 from ganpipe import workspace as workspaces
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
 from ganpipe.params import (
+    ComputeParams,
     DataParams,
     EvaluateParams,
     ModelParams,
@@ -102,6 +103,7 @@ def train(
     train: TrainParams = TrainParams(),  # noqa: B008
     evaluate: EvaluateParams = EvaluateParams(),  # noqa: B008
     register: RegisterParams = RegisterParams(),  # noqa: B008
+    compute: ComputeParams = ComputeParams(),  # noqa: B008
 ) -> Any:
     """Train a generator, measure it, and register it.
 
@@ -109,8 +111,9 @@ def train(
     own: nothing in the repository changes until `ganpipe adopt`.
     """
     sections = {"data": data, "model": model, "train": train, "evaluate": evaluate}
+    sections |= {"register": register, "compute": compute}
     try:
-        return _pipeline(Params.model_validate({**sections, "register": register}))
+        return _pipeline(Params.model_validate(sections))
     except GanpipeError as problem:
         return failed(problem)
 
@@ -145,7 +148,7 @@ def _begin(params: Params) -> Run:
     state = workspaces.state_folder(repo)
     uri = tracking.tracking_uri(state)
     tracking.check(uri)
-    params = resolve(_anchored(params, repo))
+    params = resolve(params.anchored(repo))
     os.environ["GANPIPE_STATE"] = str(state)  # where a source may keep what it downloads
     found = make_source(params.data).fingerprint()  # before anything is made for the run
     pin = workspaces.pin(repo)
@@ -167,14 +170,6 @@ def _begin(params: Params) -> Run:
     return Run(repo, workspace, params, pin, uri, mlflow_run)
 
 
-def _anchored(params: Params, repo: Path) -> Params:
-    """A relative data.path means a folder below the repository, also for the workspace."""
-    if not params.data.path:
-        return params
-    path = os.path.abspath(repo / Path(params.data.path).expanduser())  # noqa: PTH100 - keeps links
-    return params.model_copy(update={"data": params.data.model_copy(update={"path": path})})
-
-
 def _run_stages(run: Run, forwarder: forwarding.HistoryForwarder) -> list[StageResult]:
     def on_event(event: dict[str, Any]) -> None:
         if event["event"] == "history":
@@ -184,10 +179,24 @@ def _run_stages(run: Run, forwarder: forwarding.HistoryForwarder) -> list[StageR
     for name in STAGES:
         ended = stage(name, run.repo, run.workspace, on_event, return_state=True)
         results.append(ended.result())
+        if name == "preprocess":
+            _show_data(run)
         if name == "train":
             # replays the curves when the stage was cached
             forwarder.finish(run.workspace / "model" / "history.jsonl")
     return results
+
+
+def _show_data(run: Run) -> None:
+    """Show what is learnt from on the run's page in Prefect, before hours are spent on it."""
+    try:
+        create_markdown_artifact(
+            data_markdown(run.workspace, run.mlflow_run),
+            key="data",
+            description="the images that this run learns from",
+        )
+    except httpx.HTTPError as error:
+        get_run_logger().warning("Prefect does not show the data of this run: %s", error)
 
 
 def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:

@@ -59,7 +59,8 @@ def refresh(assignments: Assignments = None) -> None:
 
     chosen = params.override(params.load(), assignments or [])
     found = work(chosen.data, Path())
-    print(f"{found['source']}: {found['count']} files, {found['bytes']} bytes, {found['digest']}")
+    size = found["bytes"] / 1e6
+    print(f"{found['source']}: {found['count']} files, {size:,.1f} MB, digest {found['digest']}")
 
 
 @app.command()

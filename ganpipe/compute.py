@@ -32,9 +32,8 @@ def resolve(params: Params) -> Params:
     """
     from ganpipe.networks import check_resolution
 
-    side = params.data.resolution
-    if side:
-        check_resolution(params.model.architecture, side, side)
+    if params.data.shape:
+        check_resolution(params.model.architecture, *params.data.shape)
     sections = {"train": resolve_train(params.train), "evaluate": resolve_evaluate(params.evaluate)}
     return params.model_copy(update=sections)
 

@@ -5,7 +5,6 @@ Nothing is changed, started or downloaded, and no check may stop the others.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -329,28 +328,35 @@ def _prefect(url: str | None) -> Check:
 
 
 def _data(repo: Path) -> Iterator[Check]:
-    from ganpipe.data.sources.fashion_mnist import DEBIAN_FOLDER, FILES, download_folder
+    """Whether the source of images that params.yaml names is there. Fetches nothing."""
+    from ganpipe.data.sources import make_source
+    from ganpipe.data.sources.downloads import OFFLINE
 
-    # not imported: scikit-learn takes a second
-    sklearn = importlib.util.find_spec("sklearn")
-    folder = Path(sklearn.origin).parent if sklearn and sklearn.origin else None
-    digits = folder is not None and (folder / "datasets" / "data" / "digits.csv.gz").is_file()
-    yield Check(
-        "digits",
-        "ok" if digits else "fail",
-        "inside scikit-learn" if digits else "missing from scikit-learn",
-        "" if digits else INSTALL,
-    )
-    for place in (DEBIAN_FOLDER, repo / download_folder()):
-        if all((place / name).is_file() for name in FILES):
-            yield Check("fashion-mnist", "ok", str(place))
-            return
-    yield Check(
-        "fashion-mnist",
-        "warn",
-        "not on this machine",
-        "apt-get install dataset-fashion-mnist, or let the first run download it",
-    )
+    data = parameters.load(repo / parameters.PARAMS_FILE).data.anchored(repo)
+    name = f"{data.source} {data.path}".strip()
+    settings = {OFFLINE: "1", "GANPIPE_STATE": str(_state(repo))}
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        found = make_source(data).fingerprint()
+    except GanpipeError as error:
+        remedy = f"{error} (where it can be downloaded, the first run does it)"
+        downloadable = OFFLINE in str(error)
+        yield Check(
+            "images",
+            "warn" if downloadable else "fail",
+            f"{name}: not here",
+            remedy if downloadable else str(error),
+        )
+    else:
+        size = found["bytes"] / 1e6
+        yield Check("images", "ok", f"{name}: {found['count']} files, {size:,.1f} MB")
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
 
 
 def _weights() -> Iterator[Check]:

@@ -22,6 +22,7 @@ from typing import Any
 PREFIX = "::ganpipe "
 VARIABLE = "GANPIPE_EVENTS"
 SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_SHOWS = 0.2
 
 
 def emit(stage: str, event: str, **values: Any) -> None:
@@ -45,7 +46,10 @@ class Progress:
 
     def __init__(self, stage: str, title: str, total: float, unit: str) -> None:
         self.stage, self.title, self.total, self.unit = stage, title, total, unit
-        self._printed = time.monotonic()
+        self._began = self._printed = time.monotonic()
+        self._done = self._skipped = 0.0
+        self._ended = False
+        self._shown = self._began
         self._bar: Any = None
         self._task: Any = None
         if sys.stdout.isatty():
@@ -68,14 +72,40 @@ class Progress:
             self._task = self._bar.add_task(title, total=total, note="")
             self._bar.start()
 
+    def skip(self, done: float) -> None:
+        """So much was done before the clock started, so it says nothing about the rate."""
+        self._skipped = self._done = done
+        if done >= self.total:
+            self.update(done)
+
+    def advance(self, by: float = 1.0) -> None:
+        """So much more is done."""
+        self._done += by
+        now = time.monotonic()
+        if self._done >= self.total or now - self._shown >= SECONDS_BETWEEN_SHOWS:
+            self._shown = now
+            self.update(self._done, self._pace(now))
+
+    def _pace(self, now: float) -> str:
+        """Like `3,120 a second, 1:05 left`."""
+        fresh, seconds = self._done - self._skipped, now - self._began
+        if fresh <= 0 or seconds < SECONDS_BETWEEN_SHOWS:
+            return ""
+        rate = fresh / seconds
+        left = round((self.total - self._done) / rate)
+        remaining = f", {left // 60}:{left % 60:02d} left" if left else ""
+        return f"{rate:,.0f} a second{remaining}"
+
     def update(self, done: float, note: str = "") -> None:
         """`done` of the total so far; `note` is shown beside it (a rate, a loss)."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
-        if done >= self.total or now - self._printed >= SECONDS_BETWEEN_LINES:
+        last = done >= self.total and not self._ended
+        if last or now - self._printed >= SECONDS_BETWEEN_LINES:
             self._printed = now
+            self._ended = self._ended or last
             line = f"{self.title}: {done:g} of {self.total:g} {self.unit}  {note}"
             sys.stdout.write(f"{line.rstrip()}\n")
             sys.stdout.flush()

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import difflib
 import io
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ganpipe.errors import GanpipeError
 
 PARAMS_FILE = "params.yaml"
 
-SourceName = Literal["digits", "fashion-mnist", "folder"]
+SourceName = Literal[
+    "digits",
+    "fashion-mnist",
+    "mnist",
+    "cifar10",
+    "celeba",
+    "folder",
+    "archive",
+    "idx",
+    "npz",
+    "parquet",
+]
+NEEDS_PATH = ("folder", "archive", "idx", "npz", "parquet")
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class Section(BaseModel):
@@ -29,32 +43,30 @@ class Section(BaseModel):
 
 
 class DataParams(Section):
-    """Which images to learn from, and the shape they are brought to."""
+    """Which images to learn from, which of them are good enough, and the shape they get."""
 
     source: Annotated[
         SourceName,
-        Field(description="digits and fashion-mnist are built in; folder reads data.path"),
+        Field(
+            description="digits is built in; fashion-mnist, mnist, cifar10 and celeba are found "
+            "on the machine or downloaded; the others read data.path"
+        ),
     ] = "digits"
     path: Annotated[
         str,
         Field(
-            description="folder: the folder of images, its sub-folders are classes; "
-            "fashion-mnist: a folder with the four .gz files (empty: look in the usual places)"
+            description="the folder, archive or file of images, or a URL (s3://, gs://, https://, "
+            "file://); for data sets by name a folder with their files (empty: the usual places)"
         ),
     ] = ""
-    resolution: Annotated[
-        int,
+    labels: Annotated[
+        Literal["auto", "folders", "file", "none"],
         Field(
-            ge=0,
-            le=1024,
-            description="height and width in pixels: 4, 7 or 8 times a power of two; "
-            "0 lets the source choose (digits 16, fashion-mnist 28) or keeps the size of the "
-            "images, which must then all be of one such size",
+            description="where classes come from; data sets by name, arrays and parquet know "
+            "theirs. folders: the first sub-folder; file: labels.csv or metadata.jsonl; auto: such "
+            "a file if there is one, else the sub-folders if every usable image lies in one; "
+            "none: no classes, whatever the source"
         ),
-    ] = 0
-    channels: Annotated[
-        Literal["auto", "grey", "rgb"],
-        Field(description="auto is grey when every image is grey, else rgb"),
     ] = "auto"
     test_fraction: Annotated[
         float,
@@ -65,11 +77,150 @@ class DataParams(Section):
             "a source with a published split (fashion-mnist) keeps its own",
         ),
     ] = 0.1
+    min_side: Annotated[
+        int,
+        Field(ge=1, le=4096, description="images with a side below this are set aside, in pixels"),
+    ] = 8
+    max_pixels: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**31,
+            description="images with more pixels than this are set aside: a small file may "
+            "unfold into gigabytes",
+        ),
+    ] = 100_000_000
+    near_duplicates: Annotated[
+        Literal["keep", "set-aside-across", "set-aside"],
+        Field(
+            description="images that look alike by their perceptual hash. set-aside-across: only "
+            "where one would train and the other test; set-aside: all but the first by path"
+        ),
+    ] = "keep"
+    near_distance: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=8,
+            description="bits of 64 in which the perceptual hashes of near duplicates may differ",
+        ),
+    ] = 4
+    min_images: Annotated[
+        int, Field(ge=4, description="fewer usable images than this fail the run")
+    ] = 4
+    max_set_aside: Annotated[
+        float,
+        Field(ge=0, le=1, description="a larger share of files set aside than this fails the run"),
+    ] = 0.5
+    min_per_class: Annotated[
+        int, Field(ge=0, description="fewer usable images in any class than this fail the run")
+    ] = 0
+    max_imbalance: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="the largest class may be at most this many times the smallest; "
+            "0 is no limit",
+        ),
+    ] = 0.0
+    expected_classes: Annotated[
+        tuple[str, ...],
+        Field(description="names of all classes; any others, or a missing one, fail the run"),
+    ] = ()
+    resolution: Annotated[
+        int | tuple[Side, Side],
+        Field(
+            description="one number for squares, or [height, width], in pixels: what the "
+            "architecture can make (dcgan: 4, 7 or 8 times a power of two); 0 lets the source "
+            "choose (digits 16, fashion-mnist 28) or keeps the size of the images, which must "
+            "then all be of one size",
+        ),
+    ] = 0
+    crop: Annotated[
+        Literal["center", "none", "letterbox"],
+        Field(
+            description="how images get the shape. center: the largest centred part of that "
+            "shape; none: stretched; letterbox: all of it, on the background"
+        ),
+    ] = "center"
+    resize: Annotated[
+        Literal["lanczos", "area", "bicubic"],
+        Field(description="how images get the size; all are antialiased"),
+    ] = "lanczos"
+    channels: Annotated[
+        Literal["auto", "grey", "rgb"],
+        Field(description="auto is grey when every image is grey, else rgb"),
+    ] = "auto"
+    background: Annotated[
+        str,
+        Field(
+            pattern="^#[0-9a-fA-F]{6}$",
+            description="colour (#rrggbb) behind transparent images and beside letterboxed ones",
+        ),
+    ] = "#ffffff"
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _one_number_or_two(cls, value: Any) -> Any:
+        sides = list(value) if isinstance(value, list | tuple) else [value]
+        lowest = 0 if len(sides) == 1 else 1
+        try:
+            numbers = [int(str(side)) for side in sides]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in (1, 2) or not all(lowest <= side <= 4096 for side in numbers):
+            raise ValueError(
+                f"data.resolution={value} is not allowed: one number of pixels up to 4096 (0 lets "
+                "the source choose), or [height, width]"
+            )
+        return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
     @model_validator(mode="after")
-    def _folder_needs_a_path(self) -> DataParams:
-        if self.source == "folder" and not self.path:
-            raise ValueError("data.source=folder needs data.path, the folder of images")
+    def _path_where_one_is_needed(self) -> DataParams:
+        if self.source in NEEDS_PATH and not self.path:
+            raise ValueError(f"data.source={self.source} needs data.path, where its images are")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width to train at, in pixels; None where the source or the images decide."""
+        if isinstance(self.resolution, int):
+            return (self.resolution, self.resolution) if self.resolution else None
+        return self.resolution
+
+    def anchored(self, repo: Path) -> DataParams:
+        """The same with an absolute path: a relative one means a place below the repository."""
+        if not self.path or "://" in self.path:
+            return self
+        path = os.path.abspath(repo / Path(self.path).expanduser())  # noqa: PTH100 - keeps links
+        return self.model_copy(update={"path": path})
+
+
+class ComputeParams(Section):
+    """Where ingest and preprocess work; no byte of the outcome depends on it."""
+
+    engine: Annotated[
+        Literal["local", "dask"],
+        Field(description="local: processes of this machine; dask: the workers of a Dask cluster"),
+    ] = "local"
+    address: Annotated[
+        str, Field(description="dask: address of the scheduler, like tcp://10.0.0.1:8786")
+    ] = ""
+    processes: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1024,
+            description="local: worker processes; 0 is one for each core the process may use",
+        ),
+    ] = 0
+
+    @model_validator(mode="after")
+    def _dask_needs_an_address(self) -> ComputeParams:
+        if self.engine == "dask" and not self.address:
+            raise ValueError(
+                "compute.engine=dask needs compute.address, the address of the Dask scheduler"
+            )
         return self
 
 
@@ -259,6 +410,11 @@ class Params(Section):
     evaluate: EvaluateParams = EvaluateParams()
     # BaseModel already has an attribute `register` (from ABCMeta), hence the alias
     registration: Annotated[RegisterParams, Field(alias="register")] = RegisterParams()
+    compute: ComputeParams = ComputeParams()
+
+    def anchored(self, repo: Path) -> Params:
+        """The same with an absolute data.path."""
+        return self.model_copy(update={"data": self.data.anchored(repo)})
 
     def dump(self) -> dict[str, Any]:
         """The parameters as params.yaml spells them."""
@@ -335,8 +491,18 @@ def override(params: Params, assignments: list[str]) -> Params:
             raise GanpipeError(
                 f"--set {assignment}: {section} is not a section; known: {', '.join(values)}"
             )
-        values[section][name] = text
+        values[section][name] = _parsed(text)
     return validate(values, source="--set")
+
+
+def _parsed(text: str) -> Any:
+    """A list where the text is written as one, else the text itself, which pydantic reads."""
+    if not text.startswith("["):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def write(params: Params, path: Path | str) -> None:
@@ -354,6 +520,11 @@ def to_yaml(params: Params) -> str:
         out.write(f"{field.alias or name}:\n")
         for key, value in section.model_dump(mode="json").items():
             description = type(section).model_fields[key].description
-            line = yaml.safe_dump({key: value}, allow_unicode=True, width=10_000).strip()
+            # a list on one line, as --set spells it; None is block style for the key around it
+            style = None if isinstance(value, list) else False
+            dumped = yaml.safe_dump(
+                {key: value}, allow_unicode=True, width=10_000, default_flow_style=style
+            )
+            line = dumped.strip()
             out.write(f"  # {description}\n  {line}\n")
     return out.getvalue()

@@ -10,14 +10,20 @@ from ganpipe.errors import GanpipeError
 from ganpipe.params import Params
 
 
+def state_folder() -> Path:
+    """What outlives runs: outside DVC's outputs, which DVC deletes before a stage runs."""
+    return Path(os.environ.get("GANPIPE_STATE", ".ganpipe"))
+
+
 def scratch_folder() -> Path:
-    """Where training keeps its exact state: outside DVC's outputs, which DVC deletes first."""
-    return Path(os.environ.get("GANPIPE_STATE", ".ganpipe")) / "scratch"
+    """Where training keeps its exact state."""
+    return state_folder() / "scratch"
 
 
 def ingest(params: Params, root: Path) -> None:
     """Images anywhere -> data/raw."""
     from ganpipe.data import ingest as work
+    from ganpipe.data.manifest import told
     from ganpipe.data.sources import make_source, read_fingerprint
 
     source = make_source(params.data)
@@ -28,22 +34,22 @@ def ingest(params: Params, root: Path) -> None:
             f"data/source.json says {was}, the source now holds {now['count']} files of "
             f"{now['source']} (or other bytes): run `ganpipe refresh` to take the change in"
         )
-    summary = work.ingest(source, root / "data" / "raw", params.data.test_fraction)
-    print(f"ingest: {summary['count']} of {summary['files']} files are usable images")
-    names = ", ".join(summary["classes"])
-    print(
-        f"ingest: classes: {names or 'none (files lie beside the sub-folders, or there are none)'}"
-    )
-    for line in work.set_aside(root / "data" / "raw"):
-        print(f"ingest: set aside {line}")
+    cache = state_folder() / "ingest"
+    raw = root / "data" / "raw"
+    summary = work.ingest(source, raw, params.data, params.compute, cache)
+    for line in told(raw, summary):
+        print(f"ingest: {line}")
 
 
 def preprocess(params: Params, root: Path) -> None:
-    """data/raw -> data/train and data/test."""
+    """data/raw -> data/train and data/test, and data/report for people."""
     from ganpipe.data.preprocess import preprocess as work
+    from ganpipe.data.report import write_report
 
+    raw = root / "data" / "raw"
     outputs = {split: root / "data" / split for split in ("train", "test")}
-    counts = work(root / "data" / "raw", outputs, params.data)
+    counts = work(raw, outputs, params.data, params.compute)
+    write_report(raw, outputs, root / "data" / "report")
     print(f"preprocess: {counts['train']} images for training, {counts['test']} for testing")
 
 

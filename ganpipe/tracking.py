@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganpipe import addresses, processes
@@ -24,14 +24,17 @@ from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
 from ganpipe.gate import describe
 from ganpipe.packaging import LINEAGE_FILES
-from ganpipe.params import PARAMS_FILE, Params, load
+from ganpipe.params import NEEDS_PATH, PARAMS_FILE, DataParams, Params, load
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from ganpipe.data.dataset import Dataset as Images
+
 EXPERIMENT = "ganpipe"
 HOST_TAG, PROCESS_TAG = "ganpipe.host", "ganpipe.process"
 DIGEST_CHARACTERS = 36  # all that MLflow stores of a dataset's digest
+MLFLOW_CONTEXTS = {"train": "training", "test": "testing"}
 
 # Defaults of this process; a value that the user exported wins.
 MLFLOW_SETTINGS = {
@@ -165,7 +168,7 @@ def end_run(uri: str, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED
 
 
 def log_report(uri: str, run_id: str, workspace: Path) -> None:
-    """Send what a finished workspace holds: numbers, pictures, lineage files, the dataset."""
+    """Send what a finished workspace holds: numbers, pictures, lineage files, the data set."""
     client = connect(uri)
     from mlflow.entities import Metric
 
@@ -181,6 +184,7 @@ def log_report(uri: str, run_id: str, workspace: Path) -> None:
         ],
     )
     client.log_artifacts(run_id, str(workspace / "report"), "report")
+    client.log_artifacts(run_id, str(workspace / "data" / "report"), "data")
     if (workspace / "model" / "grids").is_dir():
         client.log_artifacts(run_id, str(workspace / "model" / "grids"), "grids")
     for name in LINEAGE_FILES:
@@ -220,20 +224,58 @@ def _experiment(client: MlflowClient, uri: str, state: Path) -> str:
 
 
 def _log_dataset(client: MlflowClient, run_id: str, workspace: Path) -> None:
+    """Both sides of the data set as inputs of the run, under the digests of their content."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    made = read_json(workspace / "data" / "train" / "dataset.json")
+    from ganpipe.data.dataset import Dataset as Images
+    from ganpipe.data.report.facts import class_counts
+    from ganpipe.data.sources import read_fingerprint
+
     data = load(workspace / PARAMS_FILE).data
-    shape = {key: made[key] for key in ("count", "height", "width", "channels") if key in made}
-    dataset = Dataset(
-        name=Path(data.path).name if data.source == "folder" else data.source,
-        digest=str(made["sha256"])[:DIGEST_CHARACTERS],
-        source_type="ganpipe",
-        source=json.dumps(data.model_dump(mode="json")),
-        profile=json.dumps({**shape, "sha256": made["sha256"]}),
-    )
-    tags = [InputTag("mlflow.data.context", "training")]
-    client.log_inputs(run_id, [DatasetInput(dataset=dataset, tags=tags)])
+    source = {**data.model_dump(mode="json"), "fingerprint": read_fingerprint(workspace)}
+    sides = {side: Images(workspace / "data" / side) for side in MLFLOW_CONTEXTS}
+    counts = class_counts(sides["train"], sides["test"])
+    inputs = []
+    for side, found in sides.items():
+        profile = {
+            "split": side,
+            "count": len(found),
+            "height": found.height,
+            "width": found.width,
+            "channels": found.channels,
+            "classes": {each.name: getattr(each, side) for each in counts},
+            "sha256": found.sha256,
+        }
+        entry = Dataset(
+            name=_dataset_name(data),
+            digest=found.sha256[:DIGEST_CHARACTERS],
+            source_type="ganpipe",
+            source=json.dumps(source),
+            schema=_schema(found),
+            profile=json.dumps(profile),
+        )
+        tags = [InputTag("mlflow.data.context", MLFLOW_CONTEXTS[side])]
+        inputs.append(DatasetInput(dataset=entry, tags=tags))
+    client.log_inputs(run_id, inputs)
+
+
+def _dataset_name(data: DataParams) -> str:
+    """The name of the folder, archive or file that was read, or of the data set."""
+    if data.source not in NEEDS_PATH:
+        return data.source
+    return PurePosixPath(data.path.partition("?")[0]).name or data.source
+
+
+def _schema(found: Images) -> str:
+    import numpy as np
+    from mlflow.data.schema import TensorDatasetSchema
+    from mlflow.types import Schema, TensorSpec
+
+    shape = (-1, found.height, found.width, found.channels)
+    arrays = [Schema([TensorSpec(np.dtype("uint8"), shape)])]
+    if found.classes:
+        arrays.append(Schema([TensorSpec(np.dtype("int64"), (-1,))]))
+    return json.dumps(TensorDatasetSchema(*arrays).to_dict())
 
 
 def _open_sqlite(path: Path) -> None:

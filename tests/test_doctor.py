@@ -62,8 +62,7 @@ def test_a_sound_checkout_lacks_nothing(repo: Path) -> None:
         "dvc",
         "bf16",
         "threads",
-        "digits",
-        "fashion-mnist",
+        "images",
     } <= set(found)
     assert "each run brings its own" in found["Prefect"].found
     assert list((repo.parent).iterdir()) == [repo]  # looking changes nothing
@@ -84,6 +83,18 @@ def test_every_gap_is_named_with_a_remedy(
     assert found["DVC remote"].status == "warn"
     assert "uncommitted" in found["git"].found
     assert "package-of-nobody missing instead of 2.0" in found["requirements.lock"].found
+
+
+def test_images_that_are_not_there_are_named_and_nothing_is_fetched(repo: Path) -> None:
+    (repo / "params.yaml").write_text("data: {source: folder, path: /no/such/pictures}\n")
+    images = by_name(repo)["images"]
+    assert images.status == "fail"
+    assert "/no/such/pictures" in images.remedy
+    (repo / "params.yaml").write_text("data: {source: cifar10}\n")
+    images = by_name(repo)["images"]
+    assert images.status == "warn"
+    assert "cifar-10-binary.tar.gz" in images.remedy
+    assert not (repo / ".ganpipe").exists()
 
 
 def test_a_folder_that_is_no_checkout_is_looked_at_too(

@@ -36,7 +36,7 @@ def test_written_parameters_read_back_equal(tmp_path):
         ("train.kimg=-1", ["train.kimg=-1", "greater than 0"]),
         ("train.kimg=nan", ["train.kimg"]),
         ("train.batch=many", ["train.batch=many", "integer"]),
-        ("data.source=mnist", ["data.source=mnist", "fashion-mnist"]),
+        ("data.source=mnits", ["data.source=mnits", "fashion-mnist"]),
         ("data.source=folder", ["data.path"]),
         ("training.kimg=3", ["training", "train"]),
         ("train.kimg=[1", ["train.kimg=[1"]),
@@ -81,4 +81,41 @@ def test_every_field_has_a_description_and_a_default():
 
 def test_the_schema_is_flat_enough_for_a_form():
     for section in yaml.safe_load(params.to_yaml(Params())).values():
-        assert all(not isinstance(value, dict | list) for value in section.values())
+        for value in section.values():
+            parts = value if isinstance(value, list) else [value]
+            assert all(not isinstance(part, dict | list) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("0", None), ("32", (32, 32)), ("[48, 64]", (48, 64)), ("[28]", (28, 28))],
+)
+def test_a_resolution_is_one_number_or_two(text, shape):
+    chosen = params.override(Params(), [f"data.resolution={text}"])
+    assert chosen.data.shape == shape
+    assert params.validate(yaml.safe_load(params.to_yaml(chosen))) == chosen
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "[1", "[0, 5]", "[1, 2, 3]", "9999", "64.5"])
+def test_a_bad_resolution_is_named_with_what_is_allowed(text):
+    with pytest.raises(GanpipeError) as caught:
+        params.override(Params(), [f"data.resolution={text}"])
+    assert "data.resolution=" in str(caught.value)
+    assert "[height, width]" in str(caught.value)
+
+
+def test_only_a_local_path_is_anchored_below_the_repository(tmp_path):
+    for path, expected in [
+        ("pictures", str(tmp_path / "pictures")),
+        ("/elsewhere", "/elsewhere"),
+        ("s3://bucket/pictures", "s3://bucket/pictures"),
+        ("", ""),
+    ]:
+        chosen = Params(data=params.DataParams(path=path))
+        assert chosen.anchored(tmp_path).data.path == expected
+
+
+def test_a_cluster_needs_an_address_and_a_kind_of_source_its_place():
+    for bad, key in [("compute.engine=dask", "compute.address"), ("data.source=npz", "data.path")]:
+        with pytest.raises(GanpipeError, match=key):
+            params.override(Params(), [bad])

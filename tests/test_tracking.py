@@ -8,16 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ganpipe import addresses, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.forwarding import HistoryForwarder, Lines
-from ganpipe.params import Params, write
+from ganpipe.params import DataParams, Params, write
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +48,7 @@ def run(uri: str, state: Path) -> str:
 def workspace(tmp_path: Path) -> Path:
     """What a finished workspace holds, in small."""
     folder = tmp_path / "workspace"
-    for name in ("report", "model/grids", "data/train"):
+    for name in ("report", "model/grids", "data/train", "data/test", "data/report"):
         (folder / name).mkdir(parents=True)
     write(Params(), folder / "params.yaml")
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
@@ -56,8 +59,15 @@ def workspace(tmp_path: Path) -> Path:
     metrics = {"fid_lite0_1k": 23.5, "floor_fid_lite0_1k": 1.5, "protocol": protocol}
     metrics["images"] = 20000
     (folder / "report/metrics.json").write_text(json.dumps(metrics))
-    made = {"count": 900, "height": 8, "width": 8, "channels": 1, "sha256": "0123456789" * 6}
-    (folder / "data/train/dataset.json").write_text(json.dumps(made))
+    (folder / "data/report/data.html").write_text("<!DOCTYPE html>\n<p>data</p>\n")
+    (folder / "data/source.json").write_text('{"source": "digits", "count": 12, "digest": "ab"}')
+    for side, labels in {"train": [0, 1, 1, 1, 1, 0, 1], "test": [1, 0, 1]}.items():
+        made = {"count": len(labels), "height": 4, "width": 8, "channels": 1}
+        made |= {"classes": ["cat", "dog"], "sha256": f"{side}56789" * 6}
+        (folder / "data" / side / "dataset.json").write_text(json.dumps(made))
+        images = np.zeros((len(labels), 4, 8, 1), np.uint8)
+        np.save(folder / "data" / side / "images-00000.npy", images)
+        np.save(folder / "data" / side / "labels.npy", np.array(labels))
     return folder
 
 
@@ -186,12 +196,13 @@ def test_a_report_arrives_with_its_lineage(
     assert points(uri, run, "floor_fid_lite0_1k") == [(20000, 1.5)]
     kept = {
         entry.path
-        for folder in ("report", "grids", "lineage")
+        for folder in ("report", "data", "grids", "lineage")
         for entry in client.list_artifacts(run, folder)
     }
     assert kept == {
         "report/metrics.json",
         "report/samples.png",
+        "data/data.html",
         "grids/grid-000020.png",
         "lineage/params.yaml",
         "lineage/dvc.lock",
@@ -200,10 +211,72 @@ def test_a_report_arrives_with_its_lineage(
     note = client.get_run(run).data.tags["mlflow.note.content"]
     assert note.startswith("fid_lite0_1k 23.5 (real against real 1.5)\n")
     assert f"get-artifact?run_uuid={run}&path=report/samples.png" in note
-    (entry,) = client.get_run(run).inputs.dataset_inputs
-    assert entry.dataset.name == "digits"
-    assert entry.dataset.digest == ("0123456789" * 6)[:36]
     assert list((state / "mlflow" / "artifacts").rglob("samples.png"))
+
+
+def test_both_sides_of_the_data_are_inputs_of_the_run(uri: str, run: str, workspace: Path) -> None:
+    tracking.log_report(uri, run, workspace)
+    tracking.log_report(uri, run, workspace)  # a retry changes nothing
+    entries = tracking.connect(uri).get_run(run).inputs.dataset_inputs
+    found = {each.tags[0].value: each.dataset for each in entries}
+    assert {each.tags[0].key for each in entries} == {"mlflow.data.context"}
+    assert set(found) == {"training", "testing"}
+    assert len(entries) == 2
+    profile = json.loads(found["training"].profile)
+    assert profile == {
+        **{"split": "train", "count": 7, "height": 4, "width": 8, "channels": 1},
+        "classes": {"cat": 2, "dog": 5},
+        "sha256": "train56789" * 6,
+    }
+    assert json.loads(found["testing"].profile)["classes"] == {"cat": 1, "dog": 2}
+    assert found["testing"].digest == ("test56789" * 6)[:36]
+    source = json.loads(found["testing"].source)
+    assert source["fingerprint"] == {"source": "digits", "count": 12, "digest": "ab"}
+    assert source["test_fraction"] == Params().data.test_fraction
+    from mlflow.data.schema import TensorDatasetSchema  # MLflow is imported by `tracking` first
+
+    schema = TensorDatasetSchema.from_dict(json.loads(found["training"].schema))
+    assert schema.features.inputs[0].shape == (-1, 4, 8, 1)
+    assert schema.targets.inputs[0].type == np.dtype("int64")
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "name"),
+    [
+        ("folder", "/home/me/cats", "cats"),
+        ("folder", "s3://bucket/some/cats/", "cats"),
+        ("archive", "https://host/cats.zip?signature=a/b", "cats.zip"),
+        ("celeba", "/data/celeba-files", "celeba"),
+    ],
+)
+def test_a_data_set_is_named_for_what_was_read(
+    uri: str, run: str, workspace: Path, source: Any, path: str, name: str
+) -> None:
+    write(Params(data=DataParams(source=source, path=path)), workspace / "params.yaml")
+    tracking.log_report(uri, run, workspace)
+    entries = tracking.connect(uri).get_run(run).inputs.dataset_inputs
+    assert {each.dataset.name for each in entries} == {name}
+
+
+@pytest.mark.integration
+def test_a_server_has_the_data_and_its_page(
+    tmp_path: Path,
+    workspace: Path,
+    mlflow_server: Callable[[Path, int], AbstractContextManager[str]],
+    free_port: int,
+) -> None:
+    with mlflow_server(tmp_path / "state", free_port) as address:
+        run = tracking.start_run(address, tmp_path / "state", "train", Params(), {})
+        tracking.log_report(address, run, workspace)
+        # what the run's page in MLflow asks for when data.html is chosen there
+        query = f"get-artifact?run_uuid={run}&path=data/data.html"
+        with urllib.request.urlopen(f"{address}/{query}", timeout=20) as answer:  # noqa: S310
+            assert answer.read() == (workspace / "data/report/data.html").read_bytes()
+        inputs = tracking.connect(address).get_run(run).inputs.dataset_inputs
+    assert {each.dataset.digest for each in inputs} == {
+        ("train56789" * 6)[:36],
+        ("test56789" * 6)[:36],
+    }
 
 
 def test_only_complete_lines_are_read_and_a_truncated_file_again(tmp_path: Path) -> None:

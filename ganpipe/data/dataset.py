@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpipe.data.preprocess import DESCRIPTION, LABELS
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
+
+DESCRIPTION = "dataset.json"
+LABELS = "labels.npy"
+RESIDENT_BYTES = 2**28  # of mapped images that the process holds at most
+_FAULT_BYTES = 2**16  # what Linux maps around an address that is touched
 
 
 class Dataset:
@@ -30,15 +34,18 @@ class Dataset:
         self.channels: int = description["channels"]
         self.classes: list[str] = description["classes"]
         self.sha256: str = description["sha256"]
-        self.shards = [
-            np.load(path, mmap_mode="r") for path in sorted(self.folder.glob("images-*.npy"))
-        ]
+        self._map()
         self.starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
         if len(self) != description["count"]:
             raise GanpipeError(
                 f"{self.folder} holds {len(self)} images but its {DESCRIPTION} says "
                 f"{description['count']}: run the stage preprocess again"
             )
+
+    def _map(self) -> None:
+        paths = sorted(self.folder.glob("images-*.npy"))
+        self.shards = [np.load(path, mmap_mode="r") for path in paths]
+        self._touched = 0
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -52,9 +59,12 @@ class Dataset:
 
     def batch(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images with these numbers, in this order: uint8 [n, height, width, channels]."""
+        if self._touched > RESIDENT_BYTES:
+            self._map()  # lets go of the pages: what memory holds of the files stays cached
         images = np.empty((len(numbers), self.height, self.width, self.channels), np.uint8)
         owners = np.searchsorted(self.starts, numbers, side="right") - 1
         for owner in np.unique(owners):
             here = owners == owner
             images[here] = self.shards[owner][numbers[here] - self.starts[owner]]
+        self._touched += images.nbytes + len(numbers) * _FAULT_BYTES
         return images

@@ -3,187 +3,187 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
-from ganpipe.data.decode import GREY_MODES, open_image, upright
+from ganpipe.data.cache import IngestCache, facts_key, link_or_copy, open_cache
+from ganpipe.data.decode import canonical, flatten, open_image
+from ganpipe.data.examine import WHITE
+from ganpipe.data.find import PASSING, Spool, find, limits_of
+from ganpipe.data.gates import check_gates
+from ganpipe.data.judge import judge, summarise
+from ganpipe.data.manifest import SUMMARY, write_manifest
+from ganpipe.data.pack import (
+    SHARD_BYTES,
+    Member,
+    ShardReader,
+    offsets,
+    signature,
+    write_shard,
+)
+from ganpipe.data.report.previews import PAIRS, write_previews
 from ganpipe.data.shards import cuts
-from ganpipe.data.sources import Item, Source
+from ganpipe.data.sources.base import Source
 from ganpipe.errors import GanpipeError
-from ganpipe.events import progress
-from ganpipe.files import replacing_folder, write_json
+from ganpipe.files import read_json, replacing_folder, sha256, write_json
+from ganpipe.params import ComputeParams, DataParams
 
 if TYPE_CHECKING:
     import pandas as pd
+    from PIL import Image
 
-MANIFEST = "manifest.parquet"
-SUMMARY = "raw.json"
-COLUMNS = [
+# what ingest reads of section data, as dvc.yaml lists it
+PARAMETERS = (
+    "source",
     "path",
-    "sha256",
-    "pixels_sha256",
-    "bytes",
-    "format",
-    "width",
-    "height",
-    "mode",
-    "label",
-    "split",
-    "status",
-    "shard",
-]
+    "labels",
+    "test_fraction",
+    "min_side",
+    "max_pixels",
+    "near_duplicates",
+    "near_distance",
+    "min_images",
+    "max_set_aside",
+    "min_per_class",
+    "max_imbalance",
+    "expected_classes",
+)
 
 
-def ingest(source: Source, output: Path, test_fraction: float) -> dict[str, Any]:
+def ingest(
+    source: Source,
+    output: Path,
+    params: DataParams,
+    compute: ComputeParams = ComputeParams(),  # noqa: B008 - frozen
+    cache_root: Path | None = None,
+) -> dict[str, Any]:
     """Write data/raw: tar shards of original bytes, manifest.parquet and raw.json.
 
     Every file of the source has a row in the manifest; those whose status is not `ok` are set
-    aside, not packed. Returns the summary. Raises GanpipeError when too little is left.
+    aside, not packed. With a cache only new and changed files are read; the outcome is the same.
+    Returns the summary. Raises GanpipeError when too little is left or a limit is broken.
     """
-    with replacing_folder(output) as folder:
-        spool = folder / "spool"
-        rows = list(_examine(source, spool, test_fraction))
-        summary = {**_summarise(rows, source.classes), "resolution": source.resolution}
-        _pack(rows, spool, folder)
-        spool.unlink()
-        _write_manifest(rows, folder / MANIFEST)
-        write_json(folder / SUMMARY, summary)
+    name = f"{params.source} {params.path} {params.labels}"
+    with open_cache(cache_root, name) if cache_root else nullcontext() as cache:
+        key = _outcome_key(source, params)
+        shards = None
+        with replacing_folder(output) as folder:
+            if cache is None or not cache.restore(key, folder):
+                shards = _make(source, folder, params, compute, cache)
+        summary: dict[str, Any] = read_json(output / SUMMARY)
+        if cache is not None and shards is not None:
+            passing = set(PASSING) & set(summary["statuses"])
+            cache.keep("" if passing else key, output, shards)
     return summary
 
 
-def _examine(source: Source, spool: Path, test_fraction: float) -> Iterator[dict[str, Any]]:
-    """One manifest row for each file; the good ones' bytes go to the spool, one after another."""
-    with progress("ingest", "reading images", len(source)) as bar, spool.open("wb") as out:
-        for number, item in enumerate(source, start=1):
-            row = examine(item)
-            row["split"] = item.split or _split(row["pixels_sha256"], test_fraction)
-            if row["status"] == "ok":
-                out.write(item.payload)
-            yield row
-            bar.update(number)
+def _outcome_key(source: Source, params: DataParams) -> str:
+    """All that decides data/raw: the source's fingerprint, parameters, code and decoders."""
+    here = Path(__file__).parent
+    code = [f"{path.relative_to(here)} {sha256(path)}" for path in sorted(here.rglob("*.py"))]
+    settings = params.model_dump(include=set(PARAMETERS))
+    parts = (source.fingerprint(), facts_key(limits_of(params)), settings, code)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def examine(item: Item) -> dict[str, Any]:
-    """The manifest row of one file: what it is, and whether it can be used."""
-    row: dict[str, Any] = {
-        "path": item.path,
-        "sha256": hashlib.sha256(item.payload).hexdigest(),
-        "pixels_sha256": "",
-        "bytes": len(item.payload),
-        "format": "",
-        "width": 0,
-        "height": 0,
-        "mode": "",
-        "label": item.label,
-        "split": item.split,
-        "status": item.status,
-        "shard": "",
-    }
-    if not item.status:
-        row.update(_decode(item.payload))
-    return row
+def _make(
+    source: Source,
+    folder: Path,
+    params: DataParams,
+    compute: ComputeParams,
+    cache: IngestCache | None,
+) -> dict[str, str]:
+    """Fill `folder`; returns name and signature of each shard in it."""
+    beside = folder / "spool"
+    with beside.open("w+b") as file:
+        spool = Spool(file)
+        found = find(source, params, compute, cache, spool)
+        frame = judge(found, params)
+        summary = summarise(frame, source, params)
+        check_gates(summary, params)
+        _write_previews(frame, source, spool, params, folder)
+        shards = _pack(frame, source, spool, folder, cache)
+    beside.unlink()
+    write_manifest(frame, folder)
+    write_json(folder / SUMMARY, summary)
+    return shards
 
 
-def _decode(payload: bytes) -> dict[str, Any]:
-    """Format, size, mode, hash of the pixels and status of a file, found by decoding all of it."""
-    found: dict[str, Any] = {"status": "not-an-image"}
-    try:
-        with open_image(payload) as image:
-            found = {
-                "format": image.format or "",
-                "width": image.width,
-                "height": image.height,
-                "mode": image.mode,
-                "status": "truncated",
-            }
-            pixels = upright(image, "RGB")
-            digest = hashlib.sha256(f"{pixels.width}x{pixels.height}".encode())
-            digest.update(pixels.tobytes())
-            found |= {"pixels_sha256": digest.hexdigest(), "status": "ok"}
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        found["status"] = "too-large"
-    except Exception:  # noqa: BLE001 - decoders raise anything for hostile bytes; the status tells
-        return found
-    return found
+def _pack(
+    frame: pd.DataFrame,
+    source: Source,
+    spool: Spool,
+    folder: Path,
+    cache: IngestCache | None,
+) -> dict[str, str]:
+    """Write the tar shards and note each file's place in its row; returns their signatures."""
+    good = frame.index[frame["status"] == "ok"]
+    columns = (frame.loc[good, name].tolist() for name in ("path", "bytes", "sha256"))
+    members = [Member(*fields) for fields in zip(*columns, strict=True)]
+    plan = {}
+    for number, (start, stop) in enumerate(cuts(((m.path, m.size) for m in members), SHARD_BYTES)):
+        name = f"raw-{number:05d}.tar"
+        plan[name] = (members[start:stop], signature(members[start:stop]))
+        rows = good[start:stop]
+        frame.loc[rows, "shard"] = name
+        frame.loc[rows, "offset"] = offsets(members[start:stop])
+    fresh = {}
+    for name, (part, signed) in plan.items():
+        kept = cache.shard(signed) if cache else None
+        if kept is not None:
+            link_or_copy(kept, folder / name)
+        else:
+            fresh[name] = part
+    unread = {m.path: m for part in fresh.values() for m in part if m.path not in spool.places}
+    packed = cache.packed() if cache and unread else {}
+    _read_again(source, [m for m in unread.values() if m.sha256 not in packed], spool)
+    with ShardReader() as reader:
+        for name, part in fresh.items():
+            write_shard(folder / name, part, _contents(part, spool, packed, reader))
+    return {name: signed for name, (_, signed) in plan.items()}
 
 
-def _split(content_sha256: str, test_fraction: float) -> str:
-    """A side chosen by the pixels, so that an image never changes sides, however it is stored."""
-    if not content_sha256:
-        return ""
-    return "test" if int(content_sha256[:8], 16) < test_fraction * 2**32 else "train"
+def _contents(
+    members: list[Member], spool: Spool, packed: dict[str, tuple[Path, int]], reader: ShardReader
+) -> Iterator[bytes]:
+    """The bytes of each member, just read or packed by an earlier ingest."""
+    for member in members:
+        if member.path in spool.places:
+            yield spool.read(member.path, member.size)
+        else:
+            yield reader.read(*packed[member.sha256], member.size)
 
 
-def _summarise(rows: list[dict[str, Any]], classes: list[str]) -> dict[str, Any]:
-    """Counts by status, split and class; raises GanpipeError when there is too little to use."""
-    statuses: dict[str, int] = {}
-    for row in rows:
-        statuses[row["status"]] = statuses.get(row["status"], 0) + 1
-    good = [row for row in rows if row["status"] == "ok"]
-    if not good:
-        raise GanpipeError(
-            f"none of the {len(rows)} files is a usable image ({_words(statuses)}): "
-            f"the first is {rows[0]['path']!r}; check data.path"
-        )
-    splits = {side: sum(row["split"] == side for row in good) for side in ("train", "test")}
-    for side, count in splits.items():
-        if count < 2:
+def _write_previews(
+    frame: pd.DataFrame, source: Source, spool: Spool, params: DataParams, folder: Path
+) -> None:
+    """Keep small pictures of the first near duplicates: their bytes are not packed."""
+    near = frame[frame["status"] == "near-duplicate-of"].head(PAIRS)
+    if near.empty:
+        return
+    columns = (near[name].tolist() for name in ("path", "bytes", "sha256"))
+    members = [Member(*fields) for fields in zip(*columns, strict=True)]
+    _read_again(source, [member for member in members if member.path not in spool.places], spool)
+    write_previews(
+        folder,
+        [(m.path, _picture(spool.read(m.path, m.size), params.max_pixels)) for m in members],
+    )
+
+
+def _picture(payload: bytes, max_pixels: int) -> Image.Image:
+    with open_image(payload, max_pixels) as image:
+        return flatten(canonical(image), "RGB", WHITE)
+
+
+def _read_again(source: Source, members: list[Member], spool: Spool) -> None:
+    """Spool bytes that nobody kept, as of a duplicate whose original is gone."""
+    wanted = {member.path: member for member in members}
+    for entry, payload in source.read([e for e in source.entries if e.path in wanted]):
+        if hashlib.sha256(payload).hexdigest() != wanted[entry.path].sha256:
             raise GanpipeError(
-                f"{len(good)} usable images leave {count} for {side}, at least 2 are needed: "
-                f"add images, or change data.test_fraction"
+                f"{entry.path!r} changed while it was read: run again when nothing writes "
+                f"to the source"
             )
-    present = {row["label"] for row in good}
-    return {
-        "count": len(good),
-        "files": len(rows),
-        "statuses": dict(sorted(statuses.items())),
-        "splits": splits,
-        "classes": [name for name in classes if name in present],
-        "grey": all(row["mode"] in GREY_MODES for row in good),
-    }
-
-
-def _words(statuses: dict[str, int]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
-
-
-def _pack(rows: list[dict[str, Any]], spool: Path, folder: Path) -> None:
-    """Move the spooled bytes into tar shards and note each file's shard in its row."""
-    good = [row for row in rows if row["status"] == "ok"]
-    ranges = cuts((row["path"], row["bytes"]) for row in good)
-    with spool.open("rb") as bytes_in_order:
-        for number, (start, stop) in enumerate(ranges):
-            name = f"raw-{number:05d}.tar"
-            with tarfile.open(folder / name, "w", format=tarfile.PAX_FORMAT) as tar:
-                for row in good[start:stop]:
-                    member = tarfile.TarInfo(row["path"])
-                    member.size = row["bytes"]
-                    tar.addfile(member, bytes_in_order)
-                    row["shard"] = name
-
-
-def _write_manifest(rows: list[dict[str, Any]], path: Path) -> None:
-    import pandas as pd
-
-    pd.DataFrame(rows, columns=COLUMNS).to_parquet(path, index=False)
-
-
-def read_manifest(folder: Path) -> pd.DataFrame:
-    """The manifest of data/raw: one row for each file of the source, ordered by path."""
-    import pandas as pd
-
-    return pd.read_parquet(folder / MANIFEST)
-
-
-def set_aside(folder: Path, limit: int = 10) -> list[str]:
-    """`path: status` of the first files that were set aside, for people."""
-    manifest = read_manifest(folder)
-    bad = manifest[manifest["status"] != "ok"]
-    lines = [f"{row.path}: {row.status}" for row in bad.head(limit).itertuples()]
-    if len(bad) > limit:
-        lines.append(f"... and {len(bad) - limit} more")
-    return lines
+        spool.add(entry.path, payload)

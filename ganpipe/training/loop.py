@@ -10,16 +10,15 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from ganpipe import images, randomness
+from ganpipe import images
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.events import emit, progress
@@ -28,6 +27,7 @@ from ganpipe.networks import Generator, NetworkConfig, sample, save_generator
 from ganpipe.networks.generator import GRID_PURPOSE
 from ganpipe.params import ModelParams, TrainParams
 from ganpipe.training import state
+from ganpipe.training.batches import Batches
 from ganpipe.training.history import History, write_curves
 from ganpipe.training.schedules import passed
 from ganpipe.training.trainer import Networks, Trainer
@@ -144,6 +144,7 @@ class Run:
         self.labels = dataset.labels if config.classes else None
         scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params), params)
+        self.batches = Batches(dataset, params.seed, params.batch, config.latent, params.device)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
         self.grids = scratch / "grids"
@@ -159,11 +160,15 @@ class Run:
         emit("train", "history", path=str(self.history.path.resolve()))
         if saved is None:
             self._grid()
-        with stop_signal() as stop, progress("train", "training", self.params.kimg, "kimg") as bar:
+        with (
+            stop_signal() as stop,
+            progress("train", "training", self.params.kimg, "kimg") as bar,
+            closing(self.batches),
+        ):
             clock = Clock(self.trainer.images)
             while self.trainer.images < self.total:
                 before = self.trainer.images
-                self.trainer.step(*self._batch(before))
+                self.trainer.step(*self.batches.at(before))
                 self._after_step(before)
                 if passed(before, self.trainer.images, self.params.tick_kimg):
                     bar.update(self.trainer.images / 1000, self._tick(clock))
@@ -172,17 +177,6 @@ class Run:
                     kimg = self.trainer.images / 1000
                     print(f"train: stopped; state saved at {kimg:g} kimg", flush=True)
                     raise Interrupted
-
-    def _batch(self, shown: int) -> tuple[Tensor, Tensor]:
-        """Real images and latents number `shown` onwards."""
-        params, size = self.params, len(self.dataset)
-        numbers = randomness.draw_order(params.seed, "reals", shown, params.batch, size)
-        pixels = torch.from_numpy(self.dataset.batch(numbers)).to(params.device)
-        latents = randomness.normals(
-            params.seed, "latents", shown, params.batch, self.config.latent
-        )
-        real = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        return real, torch.from_numpy(latents).to(params.device)
 
     def _after_step(self, before: int) -> None:
         now, params = self.trainer.images, self.params

@@ -1,239 +1,247 @@
-"""From files in a folder to shards: nothing lost, nothing half-written, right colours."""
+"""From files in a source to shards: nothing lost, nothing half-written, the same anywhere."""
 
-import io
-import tarfile
+from __future__ import annotations
+
+import hashlib
+import importlib
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ganpipe.data import preprocess as module
 from ganpipe.data.dataset import Dataset
-from ganpipe.data.ingest import ingest, read_manifest, set_aside
-from ganpipe.data.preprocess import preprocess, to_pixels
+from ganpipe.data.ingest import ingest
+from ganpipe.data.manifest import COLUMNS, read_manifest, write_manifest
+from ganpipe.data.pack import Member, offsets, write_shard
+from ganpipe.data.pixels import Shape, to_pixels
+from ganpipe.data.preprocess import preprocess
 from ganpipe.data.sources.digits import Digits
-from ganpipe.data.sources.folder import Folder
 from ganpipe.errors import GanpipeError
-from ganpipe.params import DataParams
+from ganpipe.files import write_json
+from ganpipe.params import ComputeParams
+from tests.data.conftest import ONE, Pile, chosen, encoded, noise, pile_of, png, tree
 
 
-def _encode(image, kind="PNG", **options):
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
+def sides(output: Path) -> dict[str, Path]:
+    return {split: output / split for split in ("train", "test")}
 
 
-def _fill(folder, count=20, mode="RGB", size=(16, 16)):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        noise = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
-        Image.fromarray(noise).convert(mode).save(folder / f"{number:03d}.png")
-
-
-def _run(folder, output, **params):
-    raw = output / "raw"
-    chosen = DataParams(source="folder", path=str(folder), test_fraction=0.3, **params)
-    ingest(Folder(str(folder)), raw, chosen.test_fraction)
-    outputs = {split: output / split for split in ("train", "test")}
-    preprocess(raw, outputs, chosen)
+def made(files: dict[str, bytes] | Pile, output: Path, **changes: Any) -> tuple[Dataset, Dataset]:
+    """Ingest and preprocess; the two data sets."""
+    pile = files if isinstance(files, Pile) else Pile(files)
+    ingest(pile, output / "raw", chosen(**changes), ONE)
+    preprocess(output / "raw", sides(output), chosen(**changes), ONE)
     return Dataset(output / "train"), Dataset(output / "test")
 
 
-def test_digits_come_out_pixel_for_pixel(tmp_path):
+def test_digits_come_out_pixel_for_pixel(tmp_path: Path) -> None:
     source = Digits()
-    ingest(source, tmp_path / "raw", 0.1)
-    outputs = {split: tmp_path / split for split in ("train", "test")}
-    preprocess(tmp_path / "raw", outputs, DataParams(resolution=8))
-    sets = [Dataset(folder) for folder in outputs.values()]
-    pixels = {
+    params = chosen(test_fraction=0.1, resolution=8)
+    ingest(source, tmp_path / "raw", params, ONE)
+    counts = preprocess(tmp_path / "raw", sides(tmp_path), params, ONE)
+    sets = {split: Dataset(folder) for split, folder in sides(tmp_path).items()}
+    assert counts == {split: len(one) for split, one in sets.items()}
+    found = {
         bytes(image) + bytes([label])
-        for one in sets
+        for one in sets.values()
         for image, label in zip(one.batch(np.arange(len(one))), one.labels, strict=True)
     }
     expected = {
         bytes(image) + bytes([label])
         for image, label in zip(source.images, source.labels, strict=True)
     }
-    assert pixels == expected
-    assert sum(len(one) for one in sets) == 1797
-    assert 0.07 < len(sets[1]) / 1797 < 0.13
+    assert found == expected
+    assert sum(counts.values()) == 1797
+    assert 0.07 < counts["test"] / 1797 < 0.13
 
 
-def test_the_same_folder_gives_the_same_bytes(tmp_path):
-    _fill(tmp_path / "in" / "a")
-    _fill(tmp_path / "in" / "b", mode="L")
-    for name in ("one", "two"):
-        _run(tmp_path / "in", tmp_path / name)
-    files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
-    assert len(files) >= 8
-    for file in files:
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+def test_the_description_says_what_there_is(tmp_path: Path) -> None:
+    how = {"crop": "letterbox", "resize": "area", "background": "#102030"}
+    train, _ = made(pile_of(20), tmp_path, resolution=[8, 6], **how)
+    rows = read_manifest(tmp_path / "raw")
+    rows = rows[rows["split"] == "train"]
+    images = train.batch(np.arange(len(train)))
+    content = images.tobytes() + np.array(train.labels, dtype=np.int64).tobytes()
+    assert module.read_json(tmp_path / "train" / "dataset.json") == {
+        "height": 8,
+        "width": 6,
+        "channels": 3,
+        "classes": ["a", "b"],
+        **how,
+        "count": len(rows),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    assert tree(tmp_path / "train").keys() == {"images-00000.npy", "labels.npy", "dataset.json"}
+    assert train.labels.tolist() == ["ab".index(label) for label in rows["label"]]
+    shape = Shape(8, 6, 3, **how)
+    expected = [to_pixels(pile_of(20)[path], shape) for path in rows["path"]]
+    assert np.array_equal(images, expected)
+    shard = np.load(tmp_path / "train" / "images-00000.npy")
+    assert (shard.dtype, shard.shape) == (np.uint8, (len(rows), 8, 6, 3))
 
 
-def test_packed_bytes_are_the_original_ones(tmp_path):
-    _fill(tmp_path / "in")
-    ingest(Folder(str(tmp_path / "in")), tmp_path / "raw", 0.3)
-    with tarfile.open(tmp_path / "raw" / "raw-00000.tar") as tar:
-        packed = {member.name: tar.extractfile(member).read() for member in tar}
-    assert packed == {p.name: p.read_bytes() for p in (tmp_path / "in").iterdir()}
+def test_without_classes_there_are_no_labels(tmp_path: Path) -> None:
+    train, test = made({**pile_of(20), "nowhere.png": png(99)}, tmp_path)
+    assert train.labels is None
+    assert test.classes == []
+    content = train.batch(np.arange(len(train))).tobytes()
+    assert train.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_bad_files_are_set_aside_and_listed_not_fatal(tmp_path):
-    folder = tmp_path / "in"
-    _fill(folder)
-    jpeg = _encode(
-        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)), "JPEG"
-    )
-    (folder / "cut.jpg").write_bytes(jpeg[: len(jpeg) // 2])
-    (folder / "notes.txt").write_text("not an image")
-    (folder / "empty.png").touch()
-    train, test = _run(folder, tmp_path / "out")
-    assert len(train) + len(test) == 20
-    statuses = read_manifest(tmp_path / "out" / "raw").set_index("path")["status"]
-    assert statuses["cut.jpg"] == "truncated"
-    assert statuses["notes.txt"] == statuses["empty.png"] == "not-an-image"
-    assert set_aside(tmp_path / "out" / "raw") == [
-        "cut.jpg: truncated",
-        "empty.png: not-an-image",
-        "notes.txt: not-an-image",
-    ]
+def test_classes_are_numbered_in_the_order_of_the_source(tmp_path: Path) -> None:
+    files = {f"ant/{n}": encoded(np.full((9, 9, 3), (255, 255, n), np.uint8)) for n in range(16)}
+    files |= {f"zebra/{n}": encoded(np.full((9, 9, 3), (0, 0, n), np.uint8)) for n in range(16)}
+    for order in ([], ["zebra", "ant"]):
+        train, _ = made(Pile(files, classes=order), tmp_path)
+        assert train.classes == (order or ["ant", "zebra"])
+        ants = train.batch(np.arange(len(train)))[train.labels == train.classes.index("ant")]
+        assert len(ants) > 4
+        assert {tuple(image[0, 0, :2]) for image in ants} == {(255, 255)}
 
 
-def test_no_file_runs_a_program_or_ends_the_stage(tmp_path, monkeypatch):
-    """EPS would call Ghostscript; LAB and damaged EXIF are decoded or set aside."""
-    folder, tools = tmp_path / "in", tmp_path / "tools"
-    _fill(folder)
-    tools.mkdir()
-    (tools / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
-    (tools / "gs").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
-    picture = Image.effect_noise((16, 16), 40)
-    (folder / "drawing.eps").write_bytes(_encode(picture, "EPS"))
-    (folder / "lab.tif").write_bytes(_encode(Image.new("LAB", (16, 16), (128, 128, 128)), "TIFF"))
-    (folder / "exif.jpg").write_bytes(_encode(picture, "JPEG", exif=b"Exif\0\0damaged"))
-    (folder / "exif.webp").write_bytes(_encode(picture, "WEBP", exif=b"Exif\0\0II*\0\xff"))
-    train, test = _run(folder, tmp_path / "out")
-    assert not (tmp_path / "called").exists()
-    statuses = read_manifest(tmp_path / "out" / "raw").set_index("path")["status"]
-    assert statuses["drawing.eps"] == "not-an-image"
-    assert statuses["lab.tif"] == "ok"
-    assert len(train) + len(test) == (statuses == "ok").sum() >= 21
+@pytest.mark.parametrize(("processes", "files"), [(1, 5), (2, 1), (3, 7)])
+def test_processes_and_chunks_change_no_byte(
+    tmp_path: Path, in_chunks: Callable[[int], None], processes: int, files: int
+) -> None:
+    params = chosen(resolution=8, resize="bicubic")
+    pile = {**pile_of(30), "b/x.jpg": encoded(Image.fromarray(noise(77, 200, 90)), "JPEG")}
+    ingest(Pile(pile), tmp_path / "raw", params, ONE)
+    preprocess(tmp_path / "raw", sides(tmp_path / "one"), params, ONE)
+    in_chunks(files)
+    compute = ComputeParams(processes=processes)
+    preprocess(tmp_path / "raw", sides(tmp_path / "other"), params, compute)
+    assert tree(tmp_path / "one") == tree(tmp_path / "other")
+    assert len(tree(tmp_path / "one")) == 6
 
 
-def test_the_side_of_an_image_depends_on_its_pixels_alone(tmp_path):
-    """Stored again in another format, an image stays on its side."""
-    for kind in ("png", "bmp"):
-        (tmp_path / kind).mkdir()
-        for number in range(30):
-            noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
-            Image.fromarray(noise).save(tmp_path / kind / f"{number:02d}.{kind}")
-        ingest(Folder(str(tmp_path / kind)), tmp_path / f"raw-{kind}", 0.3)
-    first, second = (read_manifest(tmp_path / f"raw-{kind}") for kind in ("png", "bmp"))
-    assert first["split"].tolist() == second["split"].tolist()
-    assert set(first["split"]) == {"train", "test"}
-    assert first["sha256"].tolist() != second["sha256"].tolist()
+def test_shards_are_cut_and_read_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuts = module.cuts
+    monkeypatch.setattr(module, "cuts", lambda files: cuts(files, 2000))
+    train, _ = made(pile_of(30), tmp_path)
+    assert len(list((tmp_path / "train").glob("images-*.npy"))) >= 4
+    rows = read_manifest(tmp_path / "raw")
+    paths = rows.loc[rows["split"] == "train", "path"]
+    expected = [to_pixels(pile_of(30)[path], Shape(10, 12, 3)) for path in paths]
+    assert np.array_equal(train.batch(np.arange(len(train))), expected)
 
 
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ({"a.txt": b"x", "b.jpg": b"\xff\xd8\xff"}, "none of the 2 files is a usable image"),
-        ({"a.png": _encode(Image.new("L", (8, 8)))}, "1 usable images leave"),
-    ],
-)
-def test_too_little_to_use_fails_and_leaves_nothing(tmp_path, files, words):
-    (tmp_path / "in").mkdir()
-    for name, content in files.items():
-        (tmp_path / "in" / name).write_bytes(content)
-    with pytest.raises(GanpipeError, match=words):
-        ingest(Folder(str(tmp_path / "in")), tmp_path / "raw", 0.1)
-    assert [child.name for child in tmp_path.iterdir()] == ["in"]
-
-
-def test_mixed_sizes_need_a_resolution_and_leave_nothing(tmp_path):
-    _fill(tmp_path / "in" / "a", size=(16, 16))
-    _fill(tmp_path / "in" / "b", size=(20, 24))
-    with pytest.raises(GanpipeError, match=r"20x24 \(20\).*data\.resolution=64"):
-        _run(tmp_path / "in", tmp_path / "out")
-    assert [child.name for child in (tmp_path / "out").iterdir()] == ["raw"]
-    train, _ = _run(tmp_path / "in", tmp_path / "out", resolution=8)
+def test_mixed_sizes_need_a_resolution_and_leave_nothing(tmp_path: Path) -> None:
+    files = {**pile_of(12), **{f"a/x{n}.png": png(50 + n, 24, 20) for n in range(16)}}
+    with pytest.raises(GanpipeError, match=r"20x24 \(16\), 10x12 \(12\); .*data\.resolution=64"):
+        made(files, tmp_path)
+    assert [child.name for child in tmp_path.iterdir()] == ["raw"]
+    train, _ = made(files, tmp_path, resolution=8)
     assert (train.height, train.width, train.channels) == (8, 8, 3)
 
 
-def test_grey_is_found_and_can_be_asked_for(tmp_path):
-    _fill(tmp_path / "grey", mode="L")
-    _fill(tmp_path / "rgb")
-    assert _run(tmp_path / "grey", tmp_path / "1")[0].channels == 1
-    assert _run(tmp_path / "grey", tmp_path / "2", channels="rgb")[0].channels == 3
-    assert _run(tmp_path / "rgb", tmp_path / "3", channels="grey")[0].channels == 1
+def test_a_source_may_choose_the_resolution_and_parameters_overrule_it(tmp_path: Path) -> None:
+    pile = Pile(pile_of(20))
+    pile.resolution = 16
+    assert made(pile, tmp_path)[0].height == 16
+    train, _ = made(pile, tmp_path, resolution=[4, 9])
+    assert (train.height, train.width) == (4, 9)
 
 
-def test_classes_are_numbered_in_alphabetical_order(tmp_path):
-    _fill(tmp_path / "in" / "zebra")
-    Image.new("RGB", (16, 16)).save(tmp_path / "in" / "zebra" / "x.png")
-    (tmp_path / "in" / "ant").mkdir()
-    for number in range(30):
-        Image.new("RGB", (16, 16), (255, 255, number)).save(tmp_path / f"in/ant/{number}.png")
-    train, _ = _run(tmp_path / "in", tmp_path / "out")
-    assert train.classes == ["ant", "zebra"]
-    images, labels = train.batch(np.arange(len(train))), train.labels
-    assert {tuple(image[0, 0, :2]) for image in images[labels == 0]} == {(255, 255)}
+def test_grey_is_found_and_can_be_asked_for(tmp_path: Path) -> None:
+    grey = {f"{n}.png": encoded(noise(n)[..., 0]) for n in range(20)}
+    assert made(grey, tmp_path)[0].channels == 1
+    assert made(grey, tmp_path, channels="rgb")[0].channels == 3
+    assert made(pile_of(20), tmp_path)[0].channels == 3
+    assert made(pile_of(20), tmp_path, channels="grey")[0].channels == 1
 
 
-RED, HALF = (255, 0, 0), (255, 127, 127)
+def test_a_failure_in_any_part_leaves_both_sides_as_they_were(tmp_path: Path) -> None:
+    made(pile_of(30), tmp_path)
+    before = {split: tree(folder) for split, folder in sides(tmp_path).items()}
+    ingest(Pile(pile_of(30, first=40)), tmp_path / "raw", chosen(), ONE)
+    rows = read_manifest(tmp_path / "raw")
+    last = rows[rows["split"] == "test"].iloc[-1]
+    with (tmp_path / "raw" / last["shard"]).open("r+b") as shard:
+        shard.seek(last["offset"])
+        shard.write(bytes(last["bytes"]))
+    with pytest.raises(Exception, match="cannot identify image"):
+        preprocess(tmp_path / "raw", sides(tmp_path), chosen(), ONE)
+    assert {split: tree(folder) for split, folder in sides(tmp_path).items()} == before
+    assert {child.name for child in tmp_path.iterdir()} == {"raw", "train", "test"}
 
 
-@pytest.mark.parametrize(
-    ("image", "expected"),
-    [
-        (Image.new("RGB", (8, 8), RED), RED),
-        (Image.new("P", (8, 8), 0), None),
-        (Image.new("RGBA", (8, 8), (255, 0, 0, 128)), HALF),
-        (Image.new("RGBA", (8, 8), (255, 0, 0, 0)), (255, 255, 255)),
-        (Image.new("LA", (8, 8), (0, 0)), (255, 255, 255)),
-        (Image.new("1", (8, 8), 1), (255, 255, 255)),
-        (Image.fromarray(np.full((8, 8), 0x8080, np.uint16)), (128, 128, 128)),
-    ],
-)
-def test_every_mode_has_its_right_colours(image, expected):
-    if image.mode == "P":
-        image.putpalette([*RED, *[0] * 765])
-        expected = RED
-    pixels = to_pixels(_encode(image), 8, 3)
-    assert np.abs(pixels.astype(int) - np.array(expected)).max() <= 1
+def test_an_image_that_ends_its_workers_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(Pile(pile_of(20)), tmp_path / "raw", chosen(), ONE)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        jobs = importlib.import_module("worker_jobs")
+        patch.setattr(module, "all_to_pixels", jobs.resize_none)
+        with pytest.raises(GanpipeError, match=r"'a/0000\.png' ended every process"):
+            preprocess(tmp_path / "raw", sides(tmp_path), chosen(), ONE)
 
 
-def test_pictures_taken_sideways_are_turned_upright():
-    picture = Image.new("RGB", (16, 16), "black")
-    picture.paste((255, 255, 255), (0, 0, 16, 4))  # a white stripe at the top
-    exif = Image.Exif()
-    exif[0x0112] = 6  # shown correctly when rotated by 90 degrees clockwise
-    pixels = to_pixels(_encode(picture, "PNG", exif=exif), 16, 1)
-    assert pixels[:, -3:].mean() > 200
-    assert pixels[:, :8].mean() < 50
+def test_without_ingest_there_is_nothing_to_preprocess(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(GanpipeError, match="run the stage ingest first"):
+        preprocess(tmp_path / "raw", sides(tmp_path), chosen(), ONE)
 
 
-def test_resizing_is_antialiased():
-    """A fine checkerboard becomes grey; a resize that skips pixels would keep black and white."""
-    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    pixels = to_pixels(_encode(Image.fromarray(board)), 8, 1)
-    assert np.abs(pixels.astype(int) - 127).max() <= 3
+def test_large_results_go_in_small_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded whatever the resolution: 64 results of 4096 x 4096 are 3 GB."""
+    ingest(Pile(pile_of(30)), tmp_path / "raw", chosen(), ONE)
+    seen: list[int] = []
+    chunks = module._chunks
+
+    def watched(payloads: Any, most: int) -> Any:
+        for names, chunk in chunks(payloads, most):
+            seen.append(len(chunk))
+            yield names, chunk
+
+    monkeypatch.setattr(module, "_chunks", watched)
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 3 * 10 * 12 * 3 + 1)
+    preprocess(tmp_path / "raw", sides(tmp_path), chosen(), ONE)
+    assert max(seen) == 3
+    assert sum(seen) == 30
+    monkeypatch.setattr(module, "CHUNK_PIXELS", 1)
+    seen.clear()
+    preprocess(tmp_path / "raw", sides(tmp_path), chosen(), ONE)
+    assert set(seen) == {1}
 
 
-def test_a_batch_gathers_across_shards_in_the_order_asked(tmp_path):
-    _fill(tmp_path / "in", count=40)
-    train, _ = _run(tmp_path / "in", tmp_path / "out")
-    whole = train.batch(np.arange(len(train)))
-    folder = train.folder
-    (folder / "images-00000.npy").unlink()
-    np.save(folder / "images-00000.npy", whole[:7])
-    np.save(folder / "images-00001.npy", whole[7:])
-    order = np.array([9, 0, 7, 6, 3, 7])
-    assert np.array_equal(Dataset(folder).batch(order), whole[order])
+def packed(folder: Path, count: int, payload: bytes) -> None:
+    """A data/raw of one image again and again, under different names."""
+    import pandas as pd
+
+    folder.mkdir()
+    digest = hashlib.sha256(payload).hexdigest()
+    members = [Member(f"{n:06d}.png", len(payload), digest) for n in range(count)]
+    write_shard(folder / "raw-00000.tar", members, (payload for _ in members))
+    frame = pd.DataFrame({"path": [member.path for member in members]})
+    values = {
+        **dict.fromkeys(COLUMNS, ""),
+        **{"sha256": digest, "bytes": len(payload), "format": "PNG", "width": 8, "height": 8},
+        **{"mode": "RGB", "split": "train", "status": "ok", "shard": "raw-00000.tar"},
+        "offset": offsets(members),
+    }
+    del values["path"]
+    write_manifest(frame.assign(**values)[list(COLUMNS)].astype(COLUMNS), folder)
+    write_json(folder / "raw.json", {"classes": [], "grey": False, "resolution": 0})
 
 
-def test_missing_shards_are_noticed(tmp_path):
-    _fill(tmp_path / "in")
-    train, _ = _run(tmp_path / "in", tmp_path / "out")
-    (train.folder / "images-00000.npy").unlink()
-    with pytest.raises(GanpipeError, match="run the stage preprocess"):
-        Dataset(train.folder)
+def test_memory_does_not_grow_with_the_images(
+    tmp_path: Path, in_chunks: Callable[[int], None]
+) -> None:
+    """48 kB an image; 600 more of them are 29 MB."""
+    in_chunks(8)
+    peaks = {}
+    for count in (100, 100, 700):  # the first time pays for imports
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        packed(folder, count, png(0, 8, 8))
+        tracemalloc.start()
+        preprocess(folder, {"train": folder / "train"}, chosen(resolution=128), ONE)
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[700] < peaks[100] + 3 * 2**20
+    assert len(Dataset(folder / "train")) == 700

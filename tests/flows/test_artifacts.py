@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.artifacts import inline_picture, report_markdown
+from flows.artifacts import data_markdown, inline_picture, report_markdown
 
 
 @pytest.mark.parametrize(("size", "channels"), [(64, 1), (400, 3), (3000, 3)])
@@ -43,3 +43,19 @@ def test_the_report_shows_number_floor_protocol_and_picture(tmp_path: Path) -> N
     assert "| samples | `10000` |" in text
     assert "a\\|b" in text
     assert "![samples](data:image/png;base64," in text
+
+
+def test_the_data_are_shown_with_their_picture_and_where_their_page_is(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "report"
+    folder.mkdir(parents=True)
+    # the picture goes where the summary has it, not into what names of files may pretend
+    summary = "# Data\n\n![grid](data.png)\n\n- `![mine](data.png)`: truncated\n"
+    (folder / "summary.md").write_text(summary, encoding="utf-8")
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "data.png")
+    text = data_markdown(tmp_path, "abc123")
+    assert text.count("data:image/webp;base64,") == 1
+    assert text.index("![grid](data:image/") < text.index("`![mine](data.png)`: truncated")
+    assert f"`{folder / 'data.html'}`" in text
+    assert "`data/data.html` among the artifacts of MLflow run abc123" in text
+    assert len(text) < 151_000

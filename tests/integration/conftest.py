@@ -28,6 +28,7 @@ OUTPUTS = [
     "data/raw",
     "data/train",
     "data/test",
+    "data/report",
     "data/reference",
     "model",
     "checkpoints",

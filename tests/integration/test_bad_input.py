@@ -76,7 +76,7 @@ def test_a_folder_with_no_image(checkout, tmp_path):
 def test_one_image(checkout, tmp_path):
     folder = _folder(tmp_path)
     Image.new("L", (16, 16)).save(folder / "only.png")
-    _refused(_run_on(checkout, folder), "1 usable images", "at least 2")
+    _refused(_run_on(checkout, folder), "1 of 1 files", "data.min_images=4")
 
 
 def test_fewer_images_than_a_batch(checkout, tmp_path):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
-from ganpipe.data.sources.base import Item, Source
+from ganpipe.data.sources.base import Entry, Source
 from ganpipe.files import read_json, write_json
 from ganpipe.params import DataParams
 
 __all__ = [
     "FINGERPRINT",
-    "Item",
+    "Entry",
     "Source",
     "make_source",
     "read_fingerprint",
@@ -24,17 +24,54 @@ FINGERPRINT = Path("data") / "source.json"
 
 def make_source(params: DataParams) -> Source:
     """The source that the parameters name. Raises GanpipeError when its data are missing."""
-    if params.source == "digits":
-        from ganpipe.data.sources.digits import Digits
+    # imported where they are used: a source costs only its own libraries
+    match params.source:
+        case "digits":
+            from ganpipe.data.sources.digits import Digits
 
-        return Digits()
-    if params.source == "fashion-mnist":
-        from ganpipe.data.sources.fashion_mnist import FashionMnist
+            return Digits()
+        case "fashion-mnist":
+            from ganpipe.data.sources.fashion_mnist import FashionMnist
 
-        return FashionMnist(params.path)
-    from ganpipe.data.sources.folder import Folder
+            return FashionMnist(params.path)
+        case "mnist":
+            from ganpipe.data.sources.mnist import Mnist
 
-    return Folder(params.path)
+            return Mnist(params.path)
+        case "cifar10":
+            from ganpipe.data.sources.cifar10 import Cifar10
+
+            return Cifar10(params.path)
+        case "celeba":
+            from ganpipe.data.sources.celeba import Celeba
+
+            return Celeba(params.path)
+        case "folder":
+            if "://" in params.path and not params.path.startswith("file://"):
+                from ganpipe.data.sources.remote import Remote
+
+                return Remote(params.path, params.labels)
+            from ganpipe.data.sources.folder import Folder
+
+            return Folder(params.path, params.labels)
+        case "archive":
+            from ganpipe.data.sources.archive import Archive
+
+            return Archive(params.path, params.labels)
+        case "idx":
+            from ganpipe.data.sources.idx import Idx
+
+            return Idx(params.path)
+        case "npz":
+            from ganpipe.data.sources.npz import Npz
+
+            return Npz(params.path)
+        case "parquet":
+            from ganpipe.data.sources.parquet import Parquet
+
+            return Parquet(params.path)
+        case unknown:
+            assert_never(unknown)
 
 
 def refresh(params: DataParams, root: Path) -> dict[str, Any]:

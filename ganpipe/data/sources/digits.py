@@ -6,19 +6,22 @@ Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI repository
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ganpipe.data.sources.base import Item
-from ganpipe.images import png_bytes
+from ganpipe.data.sources.arrays import ArraySource, Stack
 
 
-class Digits:
+class Digits(ArraySource):
     """Grey images of 8x8 pixels in ten classes, no published split."""
 
+    kind = "digits"
     resolution = 16  # enlarged: at 8x8 even the real scans are hard to read
+    layout = "{label}/{index:05d}.png"
 
     def __init__(self) -> None:
         from sklearn.datasets import load_digits
@@ -27,22 +30,22 @@ class Digits:
         # the scans count 0 to 16 black pixels in each 4x4 block
         self.images = np.rint(bunch.images * (255.0 / 16.0)).astype(np.uint8)[..., None]
         self.labels = bunch.target.astype(np.int64)
-        self.classes = [str(digit) for digit in range(10)]
+
+    @cached_property
+    def stacks(self) -> Sequence[Stack]:
+        labels = [str(label) for label in self.labels]
+        return [Stack("", "", self._digest(), self.images[0].nbytes, labels, self._images)]
 
     def fingerprint(self) -> dict[str, Any]:
-        digest = hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
         return {
-            "source": "digits",
-            "count": len(self),
+            "source": self.kind,
+            "count": len(self.images),
             "bytes": self.images.nbytes,
-            "digest": digest,
+            "digest": self._digest(),
         }
 
-    def __iter__(self) -> Iterator[Item]:
-        order = sorted(range(len(self)), key=lambda i: (self.labels[i], i))
-        for index in order:
-            label = self.classes[self.labels[index]]
-            yield Item(f"{label}/{index:05d}.png", png_bytes(self.images[index]), label)
+    def _digest(self) -> str:
+        return hashlib.sha256(self.images.tobytes() + self.labels.tobytes()).hexdigest()
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def _images(self, indices: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        yield from (self.images[index] for index in indices)

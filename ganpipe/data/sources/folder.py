@@ -1,118 +1,165 @@
-"""A folder of images: every file below it, the first sub-folder being the class."""
+"""A folder of images on this machine: every file below it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from ganpipe.data.sources.base import Item
+from ganpipe.data.sources.base import LARGEST_FILE, Entry, digest_of
+from ganpipe.data.sources.labels import (
+    Table,
+    find_table,
+    labelled,
+    read_table,
+    table_paths,
+    with_table,
+)
+from ganpipe.data.sources.names import distinct, text_of
 from ganpipe.errors import GanpipeError
 
-LARGEST_FILE = 2**29  # bytes: no picture to learn from is above half a GiB
-
-
-@dataclass(frozen=True)
-class _Entry:
-    path: str
-    real: bytes
-    size: int
-    modified: int
-    status: str
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_LITTER = (b"__macosx", b"thumbs.db", b"desktop.ini")  # of macOS and Windows
 
 
 class Folder:
     """Images below a folder, recursively; hidden files and folders are left out.
 
-    When every file lies in a sub-folder, the first sub-folder names its class; files beside
-    sub-folders make the whole folder unlabelled.
+    `labels` is data.labels. Raises GanpipeError when there is no such folder or nothing in it.
     """
 
     resolution = 0
+    classes: list[str] = []  # noqa: RUF012 - the protocol's; names come with the entries
 
-    def __init__(self, path: str) -> None:
-        self.folder = Path(path).expanduser()
-        if not self.folder.is_dir():
-            found = "is a file" if self.folder.exists() else "does not exist"
+    def __init__(self, path: str, labels: str = "auto") -> None:
+        self.folder = local_path(path)
+        self.labels = labels
+        if self.folder.is_dir():
+            return
+        if self.folder.name.lower().endswith(ARCHIVES) and self.folder.is_file():
+            raise GanpipeError(f"data.path={path} is an archive: set data.source=archive")
+        found = "is a file" if self.folder.exists() else "does not exist"
+        raise GanpipeError(
+            f"data.path={path} {found}: set data.path to a folder of images "
+            f"(its absolute path; now in {Path.cwd()})"
+        )
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every file, ordered by path; the tag is its time of change in ns."""
+        files = self._listing[0]
+        if not files:
             raise GanpipeError(
-                f"data.path={path} {found}: set data.path to a folder of images "
-                f"(its absolute path; now in {Path.cwd()})"
-            )
-        if not self.entries:
-            raise GanpipeError(
-                f"data.path={path} holds no files: put images there, or in sub-folders "
+                f"data.path={self.folder} holds no files: put images there, or in sub-folders "
                 f"named after their classes"
             )
-
-    @cached_property
-    def entries(self) -> list[_Entry]:
-        """Every file with its size and time, ordered by path."""
-        found: list[_Entry] = []
-        for folder, names, file_names in os.walk(os.fsencode(self.folder), onerror=_unreadable):
-            names[:] = [name for name in names if not name.startswith(b".")]
-            links = [name for name in names if os.path.islink(os.path.join(folder, name))]  # noqa: PTH114, PTH118 - bytes
-            for name in [*file_names, *links]:
-                if not name.startswith(b"."):
-                    found.append(self._entry(os.path.join(folder, name)))  # noqa: PTH118 - bytes
-        return sorted(found, key=lambda entry: entry.path)
-
-    def _entry(self, real: bytes) -> _Entry:
-        relative = os.path.relpath(real, os.fsencode(self.folder))
-        # a name that is no UTF-8 keeps its odd bytes as \xNN, so that it can be written down
-        path = relative.decode("utf-8", errors="backslashreplace")
-        found = os.lstat(real)
-        return _Entry(path, real, found.st_size, found.st_mtime_ns, _unusable(found))
-
-    @cached_property
-    def classes(self) -> list[str]:
-        """First sub-folders in alphabetical order; empty when files lie beside them."""
-        if any("/" not in entry.path for entry in self.entries):
-            return []
-        return sorted({entry.path.split("/", 1)[0] for entry in self.entries})
+        tables = set(table_paths([""]))
+        images = (file for file in files if file.status or file.path not in tables)
+        return labelled(images, self.labels, self._table)
 
     def fingerprint(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for entry in self.entries:
-            digest.update(f"{entry.path}\0{entry.size}\0{entry.modified}\n".encode())
+        entries = self.entries
         return {
             "source": "folder",
-            "count": len(self.entries),
-            "bytes": sum(entry.size for entry in self.entries),
-            "digest": digest.hexdigest(),
+            "count": len(entries),
+            "bytes": sum(entry.size for entry in entries),
+            "digest": with_table(digest_of(entries), self._table),
         }
 
-    def __iter__(self) -> Iterator[Item]:
-        for entry in self.entries:
-            label = entry.path.split("/", 1)[0] if self.classes else ""
+    def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+        """Payloads in path order."""
+        for entry in sorted(wanted, key=lambda entry: entry.path):
             if entry.status:
-                yield Item(entry.path, b"", label, status=entry.status)
+                yield entry, b""
                 continue
             try:
-                with open(entry.real, "rb") as file:  # noqa: PTH123 - a name of bytes
-                    yield Item(entry.path, file.read(), label)
-            except (FileNotFoundError, PermissionError) as error:
-                missing = isinstance(error, FileNotFoundError)
-                yield Item(entry.path, b"", label, status="missing" if missing else "not-readable")
+                payload = self._payload(entry.path)
+            except (FileNotFoundError, NotADirectoryError):
+                yield entry._replace(status="missing"), b""
+            except OSError:
+                yield entry._replace(status="not-readable"), b""
+            else:
+                yield entry, payload
 
-    def __len__(self) -> int:
-        return len(self.entries)
+    def _payload(self, path: str) -> bytes:
+        name = self._listing[1].get(path) or path.encode()
+        with open(os.path.join(os.fsencode(self.folder), name), "rb") as file:  # noqa: PTH118, PTH123 - a name of bytes
+            return file.read()
+
+    @cached_property
+    def _listing(self) -> tuple[list[Entry], dict[str, bytes]]:
+        return listed(self.folder)
+
+    @cached_property
+    def _table(self) -> Table | None:
+        files = {file.path for file in self._listing[0] if "/" not in file.path and not file.status}
+        path = find_table(files, [""], self.labels, str(self.folder))
+        if not path:
+            return None
+        try:
+            return read_table(self._payload(path), path, self.labels, str(self.folder))
+        except OSError as error:
+            raise GanpipeError(f"{self.folder}/{path} cannot be read: {error.strerror}") from error
 
 
-def _unusable(found: os.stat_result) -> str:
+def local_path(path: str) -> Path:
+    """A path of this machine, given as such or as a file:// URL."""
+    if path.startswith("file://"):
+        return Path(unquote(path.removeprefix("file://").removeprefix("localhost")))
+    return Path(path).expanduser()
+
+
+def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
+    """Every file below a folder, ordered by path and without classes.
+
+    Also the true names of those whose path is not the name in UTF-8. Raises GanpipeError where
+    a folder cannot be listed.
+    """
+    found = sorted(_walk(os.fsencode(folder)))
+    names = distinct([text_of(name) for name, *_ in found])
+    odd = {
+        path: name for path, (name, *_) in zip(names, found, strict=True) if path.encode() != name
+    }
+    files = [
+        Entry(path, size, str(changed), status=status)
+        for path, (_, size, changed, status) in zip(names, found, strict=True)
+    ]
+    return files, odd
+
+
+def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
+    """Name relative to the root, bytes, time of change and status, in the order of the disk."""
+    waiting = [b""]
+    while waiting:
+        prefix = waiting.pop()
+        try:
+            with os.scandir(root + b"/" + prefix) as found:
+                for item in found:
+                    name = item.name
+                    if name.startswith(b".") or name.lower() in _LITTER:
+                        continue
+                    if item.is_dir(follow_symlinks=False):
+                        waiting.append(prefix + name + b"/")
+                        continue
+                    try:
+                        about = item.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # gone since the folder was opened: no file of this listing
+                    yield prefix + name, about.st_size, about.st_mtime_ns, _unusable(about)
+        except OSError as error:
+            raise GanpipeError(
+                f"{error.filename!r} cannot be read ({error.strerror}): give this user the right "
+                f"to read it"
+            ) from error
+
+
+def _unusable(about: os.stat_result) -> str:
     """Why a file is set aside without reading it, or nothing."""
-    if stat.S_ISLNK(found.st_mode):
-        return "symlink"
-    if not stat.S_ISREG(found.st_mode):
-        return "not-a-file"  # a pipe would be waited on for ever
-    return "too-large" if found.st_size > LARGEST_FILE else ""
-
-
-def _unreadable(error: OSError) -> None:
-    raise GanpipeError(
-        f"{error.filename!r} cannot be read ({error.strerror}): give this user the right to read it"
-    )
+    if not stat.S_ISREG(about.st_mode):
+        # a pipe would be waited on for ever
+        return "symlink" if stat.S_ISLNK(about.st_mode) else "not-a-file"
+    return "too-large" if about.st_size > LARGEST_FILE else ""
