@@ -46,8 +46,9 @@ def generate(
 ) -> NDArray[np.uint8]:
     """Images uint8 [n, H, W, C]; the same request gives the same images.
 
-    n: 1 to a million. seed: 0 or more. label: number of a class, or -1 for any. truncation: 0 < t <= 1, where 1
-    draws from the whole normal distribution and less trades variety for typical images.
+    n: 1 to a million. seed: 0 or more. label: number of a class, or -1 for any. truncation:
+    0 < t <= 1, where 1 draws from the whole normal distribution and less trades variety for
+    typical images.
     Raises GanpipeError for a request outside of these bounds.
     """
     from ganpipe.networks import sample

@@ -130,8 +130,9 @@ def sample(
     Each latent is a function of (seed, purpose, image number) alone, and the network always
     sees batches of `batch` aligned to the image number, so that any split of a request gives
     the same images. With classes all images are of class number `label`, or each of one drawn
-    by the classes' shares of the training images. `truncation` t < 1 draws from a normal truncated at 2t (Brock et al.,
-    "Large scale GAN training", ICLR 2019, section 3.1, up to the scale of the threshold).
+    by the classes' shares of the training images. `truncation` t < 1 draws from a normal
+    truncated at 2t (Brock et al., "Large scale GAN training", ICLR 2019, section 3.1, up to the
+    scale of the threshold).
     """
     device = next(generator.network.parameters()).device
     parts = []

@@ -144,7 +144,8 @@ class Run:
         self.labels = dataset.labels if config.classes else None
         scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params), params)
-        self.batches = Batches(dataset, params.seed, params.batch, config.latent, params.device)
+        shown = (params.seed, params.batch, config.latent, params.device)
+        self.batches = Batches(dataset, *shown, labels=self.labels)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
         self.grids = scratch / "grids"

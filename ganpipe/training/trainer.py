@@ -76,8 +76,9 @@ class Trainer:
         """One step of each network on real images float [n, C, H, W] and latents [n, latent].
 
         labels: the classes int64 [n] of the real images, which the generated ones get too, so
-        that relativistic pairs are of one class. The discriminator learns first; the generator answers to the new discriminator with the
-        same fakes, which saves a forward pass of the generator.
+        that relativistic pairs are of one class. The discriminator learns first; the generator
+        answers to the new discriminator with the same fakes, which saves a forward pass of the
+        generator.
         """
         penalise = self.steps % self.params.penalty_every == 0
         with self._autocast():
