@@ -281,8 +281,11 @@ class TrainParams(Section):
     ] = 150.0
     batch: Annotated[int, Field(ge=2, le=65536, description="images per optimizer step")] = 64
     loss: Annotated[
-        Literal["rpgan", "ns"],
-        Field(description="rpgan: relativistic pairing; ns: non-saturating logistic"),
+        Literal["rpgan", "ns", "lsgan", "hinge", "wgan"],
+        Field(
+            description="rpgan: relativistic pairing; ns: non-saturating logistic; lsgan: least "
+            "squares; hinge; wgan: Wasserstein. All with the penalties r1 and r2"
+        ),
     ] = "rpgan"
     lr: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate, both networks")] = (
         1e-3
