@@ -189,6 +189,8 @@ def _run_stages(run: Run, forwarder: forwarding.HistoryForwarder) -> list[StageR
 
 def _show_data(run: Run) -> None:
     """Show what is learnt from on the run's page in Prefect, before hours are spent on it."""
+    if not (run.workspace / "data" / "report").is_dir():
+        return  # a pipeline of the user's own
     try:
         create_markdown_artifact(
             data_markdown(run.workspace, run.mlflow_run),

@@ -37,8 +37,11 @@ def parse(line: str) -> dict[str, Any] | None:
     """The event that a line of output carries, or None when it is a line for people."""
     if not line.startswith(PREFIX):
         return None
-    event: dict[str, Any] = json.loads(line.removeprefix(PREFIX))
-    return event
+    try:
+        event = json.loads(line.removeprefix(PREFIX))
+    except ValueError:
+        return None  # a name that somebody else chose may look like anything
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 class Progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,13 +88,14 @@ class DataParams(Section):
             ge=1,
             le=2**31,
             description="images with more pixels than this are set aside: a small file may "
-            "unfold into gigabytes",
+            "unfold into gigabytes (a worker process needs up to 20 bytes for each)",
         ),
     ] = 100_000_000
     near_duplicates: Annotated[
         Literal["keep", "set-aside-across", "set-aside"],
         Field(
-            description="images that look alike by their perceptual hash. set-aside-across: only "
+            description="images of a class that look alike by their perceptual hash, which sees "
+            "no colours. set-aside-across: only "
             "where one would train and the other test; set-aside: all but the first by path"
         ),
     ] = "keep"
@@ -125,7 +127,10 @@ class DataParams(Section):
     ] = 0.0
     expected_classes: Annotated[
         tuple[str, ...],
-        Field(description="names of all classes; any others, or a missing one, fail the run"),
+        Field(
+            description="names of all classes, as [cat, dog]; any others, or a missing one, fail "
+            "the run"
+        ),
     ] = ()
     resolution: Annotated[
         int | tuple[Side, Side],
@@ -154,10 +159,27 @@ class DataParams(Section):
     background: Annotated[
         str,
         Field(
-            pattern="^#[0-9a-fA-F]{6}$",
             description="colour (#rrggbb) behind transparent images and beside letterboxed ones",
         ),
     ] = "#ffffff"
+
+    @field_validator("expected_classes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Also `cat,dog`, which is what people write after --set."""
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, value: str) -> str:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+            raise ValueError(
+                f"data.background={value} is not allowed: write #rrggbb, for instance #ffffff "
+                f"for white or #000000 for black"
+            )
+        return value
 
     @field_validator("resolution", mode="before")
     @classmethod
@@ -177,7 +199,7 @@ class DataParams(Section):
 
     @model_validator(mode="after")
     def _path_where_one_is_needed(self) -> DataParams:
-        if self.source in NEEDS_PATH and not self.path:
+        if self.source in NEEDS_PATH and not self.path.strip():
             raise ValueError(f"data.source={self.source} needs data.path, where its images are")
         return self
 

@@ -104,3 +104,8 @@ def test_events_go_with_the_lines(
 
 def test_lines_for_people_are_no_events() -> None:
     assert parse("ingest: reading images: 12 of 12 images") is None
+
+
+@pytest.mark.parametrize("name", ["x", "3", "{}", "[1]", '{"stage": "ingest"'])
+def test_a_line_that_only_looks_like_an_event_is_one_for_people(name: str) -> None:
+    assert parse(f"{PREFIX}{name}") is None

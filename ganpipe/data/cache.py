@@ -23,7 +23,7 @@ from ganpipe.data.manifest import MANIFEST, read_manifest
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, replacing, sha256, write_json
 
-_LIBRARIES = ("pillow", "pi-heif", "imagehash")
+_LIBRARIES = ("imagehash", "numpy", "pi-heif", "pillow", "scipy")
 INDEX = "index.parquet"
 RESULT = "result.json"
 
@@ -168,11 +168,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 def facts_key(limits: Limits) -> str:
     """What is found in a listed file depends on this: readers, decoders and limits."""
     here = Path(__file__).parent
-    code = [here / "decode.py", here / "examine.py", here.parent / "images.py"]
+    code = [here / "colours.py", here / "decode.py", here / "examine.py"]
+    code.append(here.parent / "images.py")
     code += sorted((here / "sources").rglob("*.py"))
     parts = [sha256(path) for path in code]
     parts += [f"{name} {version(name)}" for name in _LIBRARIES]
-    parts.append(str(limits))
+    parts.append(f"max_pixels={limits.max_pixels}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Dataset:
             )
 
     def _map(self) -> None:
+        _allow_open_files()  # each mapped shard keeps one open
         paths = sorted(self.folder.glob("images-*.npy"))
         self.shards = [np.load(path, mmap_mode="r") for path in paths]
         self._touched = 0
@@ -68,3 +70,10 @@ class Dataset:
             images[here] = self.shards[owner][numbers[here] - self.starts[owner]]
         self._touched += images.nbytes + len(numbers) * _FAULT_BYTES
         return images
+
+
+def _allow_open_files() -> None:
+    """As many open files as the system lets this process have: its usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

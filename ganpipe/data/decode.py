@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from ganpipe.data.colours import hides, split_alpha, to_srgb
 
@@ -31,6 +31,8 @@ FORMATS = (
     "SGI",
     "TGA",
 )
+MOST_TEXT = 2**26  # bytes of one text in a PNG: generators keep their whole workflow there
+MOST_SCANS = 200  # of a JPEG; programs write about ten
 LEAST_RATIO = 3
 """A JPEG is reduced while decoding only to sides this many times those asked for."""
 
@@ -63,6 +65,7 @@ def open_image(payload: bytes, max_pixels: int) -> Image.Image:
     Raises TooManyPixels for more than max_pixels (decoding keeps to the same limit), and what
     Pillow raises for bytes that are no image.
     """
+    _check_scans(payload)
     Image.init()  # a plugin that is not loaded yet is no known format
     with _guarded(max_pixels):
         if _is_heif(payload):
@@ -84,6 +87,12 @@ def has_image_mark(payload: bytes) -> bool:
     accepts = [Image.OPEN[name][1] for name in _MARKED_FORMATS if name in Image.OPEN]
     marked = any(accept is not None and accept(payload[:16]) for accept in accepts)
     return marked or _is_heif(payload)
+
+
+def _check_scans(payload: bytes) -> None:
+    """Each scan of a progressive JPEG costs a pass over the whole picture, for 23 bytes a scan."""
+    if payload.startswith(b"\xff\xd8") and payload.count(b"\xff\xda") > MOST_SCANS:
+        raise TooManyPixels(f"more than {MOST_SCANS} scans")
 
 
 def is_animated(image: Image.Image) -> bool:
@@ -170,8 +179,8 @@ def flatten(image: Image.Image, mode: str, background: tuple[int, int, int]) -> 
 
 @contextmanager
 def _guarded(max_pixels: int | None) -> Iterator[None]:
-    """Pillow's own limit set to ours, its warnings about odd files kept quiet."""
-    before = Image.MAX_IMAGE_PIXELS
+    """Pillow's own limits set to ours, its warnings about odd files kept quiet."""
+    before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         # Pillow warns at its limit and raises only at twice of it
@@ -179,11 +188,12 @@ def _guarded(max_pixels: int | None) -> Iterator[None]:
         try:
             if max_pixels is not None:
                 Image.MAX_IMAGE_PIXELS = max_pixels
+            PngImagePlugin.MAX_TEXT_CHUNK = MOST_TEXT
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise TooManyPixels(str(error)) from error
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 def _check_size(image: Image.Image, max_pixels: int | None) -> None:

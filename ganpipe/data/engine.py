@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ Tag = TypeVar("Tag")
 T = TypeVar("T")
 R = TypeVar("R")
 SECONDS_TO_CONNECT = 10.0
+BYTES_UNDER_WAY = 2**28  # of items that are bytes
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,17 @@ class Engine:
     ) -> Iterator[tuple[Tag, list[T], list[R | WorkerDied]]]:
         """Chunks (each with a tag, its items and their results) in their order.
 
-        A few chunks for each worker are under way at any time. `function` is pure, importable,
-        and returns one result for each item; the tags stay here.
+        A few chunks for each worker are under way at any time, and no more than BYTES_UNDER_WAY
+        unless it is one chunk. `function` is pure, importable, and returns one result for each
+        item; the tags stay here.
         """
         waiting: deque[tuple[Tag, list[T], Future[list[R]]]] = deque()
+        under_way = 0
         for tag, items in chunks:
+            under_way += _bytes(items)
             waiting.append((tag, items, self._executor.submit(function, items)))
-            if len(waiting) > 2 * self.workers + 1:
+            while len(waiting) > 2 * self.workers + 1 or under_way > BYTES_UNDER_WAY:
+                under_way -= _bytes(waiting[0][1])
                 yield self._finish(function, *waiting.popleft())
         while waiting:
             yield self._finish(function, *waiting.popleft())
@@ -77,6 +82,10 @@ class Engine:
             with suppress(self._death):
                 return self._executor.submit(function, [item]).result()[0]
         return WorkerDied()
+
+
+def _bytes(items: Sequence[object]) -> int:
+    return sum(len(item) for item in items if isinstance(item, bytes))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ganpipe.data.decode import (
     open_image,
     upright_size,
 )
+from ganpipe.errors import GanpipeError
 
 WHITE = (255, 255, 255)
 
@@ -67,7 +68,10 @@ def examine(payload: bytes, limits: Limits) -> Facts:
     except TooManyPixels:
         return found._replace(status="too-large")
     except MemoryError:
-        raise  # the machine's fault, not the file's
+        raise GanpipeError(
+            f"an image of {found.width}x{found.height} pixels does not fit into the memory that "
+            f"is left: lower compute.processes, or data.max_pixels so that it is set aside"
+        ) from None
     except Exception:  # noqa: BLE001 - decoders raise anything for hostile bytes; the status tells
         cut = found.status == "not-an-image" and has_image_mark(payload)
         return found._replace(status="truncated") if cut else found

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
-from ganpipe.data.cache import IngestCache, facts_key
+from ganpipe.data.cache import IngestCache, Seen, facts_key
 from ganpipe.data.engine import WorkerDied, open_engine
 from ganpipe.data.examine import Facts, Limits, examine_all
+from ganpipe.data.pack import ShardReader
 from ganpipe.data.sources.base import Entry, Source
 from ganpipe.events import Progress, progress
 from ganpipe.params import ComputeParams, DataParams
@@ -60,6 +61,8 @@ def find(
 ) -> Found:
     """Read and examine what the cache does not know; bytes that can be used go to the spool."""
     search = _Search(source, limits_of(params), cache)
+    if known := len(source.entries) - len(search.unread):
+        print(f"ingest: {len(search.unread)} files are new or changed, {known} are known")
     with progress("ingest", "reading images", len(source.entries)) as bar:
         search.read(compute, spool, bar)
     search.save()
@@ -83,14 +86,19 @@ class _Search:
             [Facts(entry.status) for entry in entries],
         )
         self.unread: dict[str, int] = {}
+        # unchanged, but examined without the perceptual hash that is needed now
+        self.unhashed: dict[str, Seen] = {}
         for number, entry in enumerate(entries):
             if entry.status:
                 continue
             seen = listed.get(entry.path)
-            if seen is not None and (seen.size, seen.tag) == (entry.size, entry.tag):
+            if seen is None or (seen.size, seen.tag) != (entry.size, entry.tag):
+                self.unread[entry.path] = number
+            elif self._is_enough(self.known[seen.sha256]):
                 self._settle(number, seen.sha256, self.known[seen.sha256], seen.bytes)
             else:
                 self.unread[entry.path] = number
+                self.unhashed[entry.path] = seen
 
     def read(self, compute: ComputeParams, spool: Spool, bar: Progress) -> None:
         bar.skip(len(self.found.entries) - len(self.unread))
@@ -110,15 +118,14 @@ class _Search:
         """Files to examine, with number and sha256 of each; known bytes are settled at once."""
         rows: list[tuple[int, str]] = []
         payloads: list[bytes] = []
-        wanted = [self.found.entries[number] for number in self.unread.values()]
-        for entry, payload in self.source.read(wanted):
+        for entry, payload in self._payloads():
             number = self.unread[entry.path]
             if entry.status:
                 self.found.facts[number] = Facts(entry.status)
                 bar.advance()
                 continue
             sha256 = hashlib.sha256(payload).hexdigest()
-            if sha256 in self.known:
+            if sha256 in self.known and self._is_enough(self.known[sha256]):
                 self._keep(number, sha256, self.known[sha256], payload, spool)
                 bar.advance()
                 continue
@@ -130,17 +137,33 @@ class _Search:
         if rows:
             yield rows, payloads
 
+    def _payloads(self) -> Iterator[tuple[Entry, bytes]]:
+        """What is to be examined: from the shards of the last ingest, or from the source."""
+        packed = self.cache.packed() if self.cache and self.unhashed else {}
+        here = {path for path, seen in self.unhashed.items() if seen.sha256 in packed}
+        with ShardReader() as reader:
+            for path in sorted(here, key=lambda path: packed[self.unhashed[path].sha256]):
+                seen = self.unhashed[path]
+                entry = self.found.entries[self.unread[path]]
+                yield entry, reader.read(*packed[seen.sha256], seen.bytes)
+        wanted = [self.found.entries[n] for path, n in self.unread.items() if path not in here]
+        yield from self.source.read(wanted)
+
+    def _is_enough(self, facts: Facts) -> bool:
+        wanted = self.limits.perceptual and facts.status == "ok"
+        return not wanted or facts.perceptual_hash != ""
+
     def _keep(self, number: int, sha256: str, facts: Facts, payload: bytes, spool: Spool) -> None:
         self._settle(number, sha256, facts, len(payload))
-        if facts.status not in PASSING:
-            self.known[sha256] = facts
         if facts.status == "ok":
             spool.add(self.found.entries[number].path, payload)
 
     def _settle(self, number: int, sha256: str, facts: Facts, size: int) -> None:
         # a listing may know another size: arrays are stored raw, and read as PNG
         self.found.sizes[number] = size
-        self.found.sha256[number], self.found.facts[number] = sha256, facts
+        self.known[sha256] = facts
+        told = facts if self.limits.perceptual else facts._replace(perceptual_hash="")
+        self.found.sha256[number], self.found.facts[number] = sha256, told
 
     def save(self) -> None:
         """Tell the next ingest; not what may be otherwise by then."""
@@ -160,5 +183,5 @@ class _Search:
             "bytes": [found.sizes[number] for number in rows],
         }
         for place, name in enumerate(Facts._fields):
-            columns[name] = [found.facts[number][place] for number in rows]
+            columns[name] = [self.known[found.sha256[number]][place] for number in rows]
         self.cache.save_facts(self.key, columns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ganpipe.data.sources.base import HIDDEN
+from ganpipe.data.words import listed, shown
 from ganpipe.errors import GanpipeError
 from ganpipe.params import DataParams
 
@@ -26,7 +28,8 @@ def _amounts(summary: dict[str, Any], params: DataParams) -> list[str]:
             f"{count} of {files} files are usable images, fewer than "
             f"data.min_images={params.min_images}: add images, or lower it"
         )
-    share = 1.0 - count / files
+    files -= summary["statuses"].get(HIDDEN, 0)
+    share = (files - count) / files
     if share > params.max_set_aside:
         problems.append(
             f"{files - count} of {files} files ({share:.1%}) are set aside, more than "
@@ -42,13 +45,15 @@ def _amounts(summary: dict[str, Any], params: DataParams) -> list[str]:
 
 
 def _classes(summary: dict[str, Any], params: DataParams) -> list[str]:
-    counts: dict[str, int] = summary["class_counts"]
+    # a class whose images are all set aside is there with 0
+    counts: dict[str, int] = summary["label_counts"] if summary["classes"] else {}
     problems = []
     expected = set(params.expected_classes)
-    if expected and expected != set(counts):
-        missing, more = sorted(expected - set(counts)), sorted(set(counts) - expected)
-        told = [f"missing: {', '.join(missing)}"] if missing else []
-        told += [f"not expected: {', '.join(more)}"] if more else []
+    used = {name for name, count in counts.items() if count}
+    if expected and expected != used:
+        missing, more = sorted(expected - used), sorted(used - expected)
+        told = [f"missing: {listed(missing)}"] if missing else []
+        told += [f"not expected: {listed(more)}"] if more else []
         told += [summary["unlabelled_because"]] if not counts else []
         problems.append(f"data.expected_classes are not what was found; {'; '.join(told)}")
     if not counts:
@@ -62,12 +67,13 @@ def _classes(summary: dict[str, Any], params: DataParams) -> list[str]:
     least, most = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[least] < params.min_per_class:
         problems.append(
-            f"class {least!r} has {counts[least]} usable images, fewer than "
+            f"class {shown(least)!r} has {counts[least]} usable images, fewer than "
             f"data.min_per_class={params.min_per_class}: add images, or lower it"
         )
     if params.max_imbalance and counts[most] > params.max_imbalance * counts[least]:
         problems.append(
-            f"class {most!r} has {counts[most]} images and {least!r} {counts[least]}, more than "
-            f"data.max_imbalance={params.max_imbalance:g} times as many: balance them, or raise it"
+            f"class {shown(most)!r} has {counts[most]} images and {shown(least)!r} "
+            f"{counts[least]}, more than data.max_imbalance={params.max_imbalance:g} times as "
+            f"many: balance them, or raise it"
         )
     return problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ganpipe.data.examine import WHITE
 from ganpipe.data.find import PASSING, Spool, find, limits_of
 from ganpipe.data.gates import check_gates
 from ganpipe.data.judge import judge, summarise
-from ganpipe.data.manifest import SUMMARY, write_manifest
+from ganpipe.data.manifest import SUMMARY, examples, write_manifest
 from ganpipe.data.pack import (
     SHARD_BYTES,
     Member,
@@ -26,6 +27,7 @@ from ganpipe.data.pack import (
 from ganpipe.data.report.previews import PAIRS, write_previews
 from ganpipe.data.shards import cuts
 from ganpipe.data.sources.base import Source
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, replacing_folder, sha256, write_json
 from ganpipe.params import ComputeParams, DataParams
@@ -84,7 +86,8 @@ def _outcome_key(source: Source, params: DataParams) -> str:
     here = Path(__file__).parent
     code = [f"{path.relative_to(here)} {sha256(path)}" for path in sorted(here.rglob("*.py"))]
     settings = params.model_dump(include=set(PARAMETERS))
-    parts = (source.fingerprint(), facts_key(limits_of(params)), settings, code)
+    writers = [f"{name} {version(name)}" for name in ("pandas", "pyarrow")]
+    parts = (source.fingerprint(), facts_key(limits_of(params)), settings, code, writers)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -102,7 +105,10 @@ def _make(
         found = find(source, params, compute, cache, spool)
         frame = judge(found, params)
         summary = summarise(frame, source, params)
-        check_gates(summary, params)
+        try:
+            check_gates(summary, params)
+        except GanpipeError as error:
+            raise GanpipeError("\n".join([str(error), *examples(frame)])) from None
         _write_previews(frame, source, spool, params, folder)
         shards = _pack(frame, source, spool, folder, cache)
     beside.unlink()
@@ -183,7 +189,7 @@ def _read_again(source: Source, members: list[Member], spool: Spool) -> None:
     for entry, payload in source.read([e for e in source.entries if e.path in wanted]):
         if hashlib.sha256(payload).hexdigest() != wanted[entry.path].sha256:
             raise GanpipeError(
-                f"{entry.path!r} changed while it was read: run again when nothing writes "
+                f"{shown(entry.path)!r} changed while it was read: run again when nothing writes "
                 f"to the source"
             )
         spool.add(entry.path, payload)

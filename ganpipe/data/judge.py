@@ -11,6 +11,7 @@ from ganpipe.data.find import Found
 from ganpipe.data.manifest import COLUMNS
 from ganpipe.data.near import near_duplicates
 from ganpipe.data.sources.base import Source
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 from ganpipe.params import DataParams
 
@@ -78,14 +79,15 @@ def _sides(pixels_sha256: pd.Series[str], test_fraction: float) -> list[str]:
 
 
 def _set_near_duplicates_aside(frame: pd.DataFrame, params: DataParams) -> None:
-    good = frame[_good(frame)]
-    hashes = np.array([int(bits, 16) for bits in good["perceptual_hash"]], dtype=np.uint64)
     across = params.near_duplicates == "set-aside-across"
-    sides = good["split"].tolist()
-    repeats = near_duplicates(hashes, sides, params.near_distance, across=across)
-    rows = good.index[list(repeats)]
-    frame.loc[rows, "status"] = "near-duplicate-of"
-    frame.loc[rows, "of"] = good["path"].iloc[list(repeats.values())].to_numpy()
+    # within a class: the hash is of shapes alone, and colours may be what tells classes apart
+    for _, good in frame[_good(frame)].groupby("label"):
+        hashes = np.array([int(bits, 16) for bits in good["perceptual_hash"]], dtype=np.uint64)
+        sides = good["split"].tolist()
+        repeats = near_duplicates(hashes, sides, params.near_distance, across=across)
+        rows = good.index[list(repeats)]
+        frame.loc[rows, "status"] = "near-duplicate-of"
+        frame.loc[rows, "of"] = good["path"].iloc[list(repeats.values())].to_numpy()
 
 
 def summarise(frame: pd.DataFrame, source: Source, params: DataParams) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def summarise(frame: pd.DataFrame, source: Source, params: DataParams) -> dict[s
         told = ", ".join(f"{count} {status}" for status, count in statuses.items())
         raise GanpipeError(
             f"none of the {len(frame)} files is a usable image ({told}): "
-            f"the first is {frame['path'].iloc[0]!r}; check data.path={params.path}"
+            f"the first is {shown(frame['path'].iloc[0])!r}; check data.path={params.path}"
         )
     counts = {str(key): int(n) for key, n in good["label"].value_counts().items()}
     classes, why = _classes(good, counts, source)
@@ -112,11 +114,23 @@ def summarise(frame: pd.DataFrame, source: Source, params: DataParams) -> dict[s
         "splits": {side: int((good["split"] == side).sum()) for side in ("train", "test")},
         "classes": classes,
         "class_counts": {name: counts[name] for name in classes},
+        "label_counts": {
+            str(name): counts.get(str(name), 0) for name in sorted(set(frame["label"]) - {""})
+        },
+        "in_several_classes": _in_several_classes(frame) if classes else [],
         "unlabelled_because": why,
         "bytes": int(good["bytes"].sum()),
         "grey": bool(good["mode"].isin(list(GREY_MODES)).all()),
         "resolution": source.resolution,
     }
+
+
+def _in_several_classes(frame: pd.DataFrame) -> list[str]:
+    """Paths of duplicates that lie in another class than the image that is used."""
+    repeats = frame[frame["status"] == "duplicate-of"]
+    used = frame.set_index("path")["label"]
+    other = repeats["label"].to_numpy() != used[repeats["of"]].to_numpy()
+    return [str(path) for path in repeats["path"][other]]
 
 
 def _classes(good: pd.DataFrame, counts: dict[str, int], source: Source) -> tuple[list[str], str]:
@@ -126,9 +140,9 @@ def _classes(good: pd.DataFrame, counts: dict[str, int], source: Source) -> tupl
         if len(counts) == 1:
             return [], "no image says its class"
         return [], (
-            f"{counts['']} usable images have no class, for instance {example!r} "
+            f"{counts['']} usable images have no class, for instance {shown(example)!r} "
             f"(data.labels=folders sets those aside)"
         )
     if len(counts) == 1:
-        return [], f"all images are of one class, {next(iter(counts))!r}"
+        return [], f"all images are of one class, {shown(next(iter(counts)))!r}"
     return [name for name in source.classes or sorted(counts) if name in counts], ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganpipe.data.sources.base import HIDDEN
+from ganpipe.data.words import listed, shown
 from ganpipe.errors import GanpipeError
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.parquet"
 SUMMARY = "raw.json"  # beside it: counts by status, split and class
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 # status -> what it means, for people
 STATUSES = {
@@ -20,18 +23,20 @@ STATUSES = {
     "not-an-image": "no image format that is read here",
     "truncated": "an image whose pixels are damaged or missing",
     "too-small": "a side is below data.min_side",
-    "too-large": "more pixels than data.max_pixels, or more bytes than half a GiB, or an archive "
-    "member that unfolds a thousand-fold",
+    "too-large": "more pixels than data.max_pixels, more bytes than half a GiB, a JPEG of more "
+    "than 200 scans, or an archive member that unfolds a thousand-fold",
     "duplicate-of": "the same pixels as an earlier image",
     "near-duplicate-of": "looks like an earlier image (data.near_duplicates)",
     "animated": "several frames",
+    "hidden": "starts with a dot, or is litter of an operating system: not looked at",
+    "beside-archives": "lies beside the archives that are read",
     "no-label": "without a class where data.labels asks for one",
     "symlink": "a link, which is not followed",
     "not-a-file": "a pipe, device or socket",
     "unsafe-name": "a name that points out of its archive",
     "encrypted": "needs a password",
     "not-readable": "could not be read",
-    "missing": "listed, but gone when it was to be read",
+    "missing": "named in a listing or a label file, but not there",
     "crashes-decoder": "ended the process that decoded it, twice",
 }
 COLUMNS = {
@@ -133,20 +138,27 @@ def told(folder: Path, summary: dict[str, Any], limit: int = 10) -> list[str]:
     for status, count in summary["statuses"].items():
         if status != "ok":
             lines.append(f"{count} {status}: {STATUSES[status]}")
-    names = ", ".join(summary["classes"])
+    names = listed(summary["classes"])
     lines.append(f"classes: {names or 'none, ' + summary['unlabelled_because']}")
-    frame = read_manifest(folder)
-    bad = frame[frame["status"] != "ok"]
-    for row in bad.head(limit).itertuples():
-        of = f" {row.of!r}" if row.of else ""
-        lines.append(f"set aside {shortened(str(row.path))}: {row.status}{of}")
-    if len(bad) > limit:
-        lines.append(f"... and {len(bad) - limit} more, all in {folder / MANIFEST}")
+    if summary["classes"] and {name.lower() for name in summary["classes"]} <= SPLITS:
+        lines.append("these classes are named like splits: set data.path to one of the folders")
+    if several := summary["in_several_classes"]:
+        lines.append(
+            f"{len(several)} images lie in several classes, for instance {shown(several[0])!r}"
+        )
+    lines += examples(read_manifest(folder), limit)
+    if lines[-1].startswith("..."):
+        lines[-1] += f", all in {folder / MANIFEST}"
     return lines
 
 
-def shortened(path: str, limit: int = 100) -> str:
-    """A path for a line of text: control characters escaped, the middle of a long one left out."""
-    plain = path.encode("unicode_escape").decode() if not path.isprintable() else path
-    half = limit // 2
-    return plain if len(plain) <= limit else f"{plain[:half]}...{plain[-half:]}"
+def examples(frame: pd.DataFrame, limit: int = 10) -> list[str]:
+    """The first files that were set aside, in lines for people."""
+    bad = frame[~frame["status"].isin(["ok", HIDDEN])]
+    lines = []
+    for row in bad.head(limit).itertuples():
+        of = f" {shown(str(row.of))!r}" if row.of else ""
+        lines.append(f"set aside {shown(str(row.path))!r}: {row.status}{of}")
+    if len(bad) > limit:
+        lines.append(f"... and {len(bad) - limit} more")
+    return lines

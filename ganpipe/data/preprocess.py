@@ -19,6 +19,7 @@ from ganpipe.data.manifest import SUMMARY, read_manifest
 from ganpipe.data.pack import ShardReader
 from ganpipe.data.pixels import Shape, all_to_pixels
 from ganpipe.data.shards import cuts
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 from ganpipe.events import Progress, progress
 from ganpipe.files import read_json, replacing_folder, write_json
@@ -145,8 +146,8 @@ def _images(
         for name, pixels in zip(names, results, strict=True):
             if isinstance(pixels, WorkerDied):
                 raise GanpipeError(
-                    f"{name!r} ended every process that resized it (out of memory?): give the "
-                    f"machine more, lower compute.processes, or take the image out of the source"
+                    f"{shown(name)!r} ended every process that resized it (out of memory?): give "
+                    f"the machine more, lower compute.processes, or take it out of the source"
                 )
             yield pixels
 

@@ -109,7 +109,7 @@ def test_several_archives_lead_the_paths_of_their_members(tmp_path):
     (tmp_path / "README.txt").write_text("no archive")
     (tmp_path / "link.zip").symlink_to("a.zip")
     assert _read(tmp_path) == {
-        "README.txt": ("", "not-an-image", b""),
+        "README.txt": ("", "beside-archives", b""),
         "a.zip/cats/1.png": ("", "", b"1"),
         "link.zip": ("", "symlink", b""),
         "sub/b.tar.gz/set/cats/1.png": ("cats", "", b"2"),
@@ -119,9 +119,15 @@ def test_several_archives_lead_the_paths_of_their_members(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hidden_members_and_litter_are_left_out_and_tar_s_dots_removed(tmp_path, kind):
+def test_hidden_members_and_litter_are_named_and_tar_s_dots_removed(tmp_path, kind):
     names = ["./cats//1.png", "__MACOSX/cats/._1.png", "cats/.DS_Store", "cats/Thumbs.db"]
-    assert list(_read(_pack(tmp_path / kind, dict.fromkeys(names, b"1")))) == ["cats/1.png"]
+    statuses = _statuses(_pack(tmp_path / kind, dict.fromkeys(names, b"1")))
+    assert statuses == {
+        "__MACOSX/cats/._1.png": "hidden",
+        "cats/.DS_Store": "hidden",
+        "cats/1.png": "",
+        "cats/Thumbs.db": "hidden",
+    }
 
 
 HOSTILE = ["../up.png", "a/../../up.png", "/etc/passwd", "C:/a.png", "c:a.png", "..\\up.png"]

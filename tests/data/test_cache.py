@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ganpipe.data import cache, find
 from ganpipe.data.cache import IngestCache
 from ganpipe.data.ingest import ingest
+from ganpipe.data.manifest import read_manifest
 from ganpipe.data.sources.base import Entry
 from ganpipe.data.sources.digits import Digits
 from ganpipe.errors import GanpipeError
@@ -73,6 +74,21 @@ def test_other_parameters_decode_nothing_again(run: Fresh, fresh: Fresh) -> None
     run(FILES)
     pile = Pile(FILES)
     assert run(pile, min_images=5) == fresh(FILES)
+    assert pile.reads == []
+
+
+def test_looking_for_near_duplicates_reads_nothing_from_the_source_again(
+    run: Fresh, fresh: Fresh, decoded: list[bytes]
+) -> None:
+    """The hash is made from the shards of the last ingest, and kept when nobody asks for it."""
+    alike = {"near_duplicates": "set-aside"}
+    run(FILES)
+    pile = Pile(FILES)
+    assert run(pile, **alike) == fresh(FILES, chosen(**alike))
+    assert run(pile) == fresh(FILES)
+    decoded.clear()
+    assert run(pile, **alike) == run(pile, **alike)
+    assert decoded == []
     assert pile.reads == []
 
 
@@ -150,11 +166,13 @@ def test_what_could_not_be_read_is_tried_again(run: Fresh, fresh: Fresh, passing
     assert again.reads == ["b/0005.png"]
 
 
-def test_what_the_listing_sets_aside_is_so_whatever_was_known(run: Fresh) -> None:
+def test_what_the_listing_sets_aside_is_so_whatever_was_known(run: Fresh, tmp_path: Path) -> None:
     run(FILES)
     pile = Pile(FILES, unread={"b/0005.png": "symlink"})
     run(pile)
     assert pile.reads == []
+    rows = read_manifest(tmp_path / "raw").set_index("path")
+    assert rows.loc["b/0005.png", "status"] == "symlink"
 
 
 def test_sizes_of_a_listing_need_not_be_those_of_the_bytes(run: Fresh, tmp_path: Path) -> None:

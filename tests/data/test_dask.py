@@ -34,6 +34,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
+        self.workers = 0
         self.scheduler = self._start("scheduler", *LOOPBACK, "--port", "0")
         pattern, deadline = re.compile(r"tcp://127\.0\.0\.1:\d+"), time.monotonic() + 60
         while not (found := pattern.search((folder / "0.log").read_text())):
@@ -57,11 +58,10 @@ class Cluster:
         return process
 
     def add_workers(self, count: int, *arguments: str) -> None:
-        """Start worker processes and wait until the scheduler knows all of them."""
+        """Start worker processes."""
+        self.workers += count
         options = [*LOOPBACK, "--nworkers", str(count), "--local-directory", str(self.folder)]
         self._start("worker", self.address, *options, *arguments)
-        with Client(self.address, set_as_default=False) as client:
-            client.wait_for_workers(count, timeout=60)
 
     def end(self) -> None:
         for process in self.started:
@@ -71,6 +71,10 @@ class Cluster:
 
     @property
     def compute(self) -> ComputeParams:
+        """Parameters that lead here, when all workers are there: killed ones start again."""
+        with Client(self.address, set_as_default=False) as client:
+            if self.workers:
+                client.wait_for_workers(self.workers, timeout=60)
         return ComputeParams(engine="dask", address=self.address)
 
 

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 from sklearn.datasets import load_sample_images
 
 from ganpipe.data.colours import is_grey
@@ -338,3 +338,23 @@ def test_a_heif_whose_item_has_no_name_is_set_aside():
     whole[start] = 0xFF
     facts = examine(bytes(whole), Limits(LIMIT, perceptual=False))
     assert facts.status in ("not-an-image", "truncated")
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_not_decoded():
+    """Each costs a pass over the picture for 23 bytes: a small file would take hours."""
+    out = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(out, "JPEG", progressive=True)
+    payload = out.getvalue()
+    limits = Limits(LIMIT, perceptual=False)
+    assert examine(payload, limits).status == "ok"
+    last = payload.rindex(b"\xff\xda")
+    bomb = payload[:last] + payload[last:-2] * 300 + payload[-2:]
+    assert examine(bomb, limits).status == "too-large"
+
+
+def test_a_png_that_carries_megabytes_of_text_is_a_picture_like_others():
+    about = PngImagePlugin.PngInfo()
+    about.add_text("workflow", "node " * 600_000, zip=True)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=about)
+    assert examine(out.getvalue(), Limits(LIMIT, perceptual=False)).status == "ok"

@@ -141,7 +141,8 @@ if __name__ == "__main__":
     try:
         with open_engine(ComputeParams(processes=2)) as engine:
             print("open", flush=True)
-            for _, _, pids in engine.map(worker_jobs.sleep, ((0, [{seconds}]) for _ in range(500))):
+            chunks = ((n, [0.02 if n < 20 else {later}]) for n in range(500))
+            for _, _, pids in engine.map(worker_jobs.sleep, chunks):
                 print(pids[0], flush=True)
     except KeyboardInterrupt:
         print("stopped")
@@ -149,10 +150,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def working(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process of its own group that has opened an engine and works on."""
+def working(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """A process of its own group that has opened an engine and works on; after 20 short jobs on
+    long ones, where asked for."""
     script = tmp_path / "work.py"
-    script.write_text(SCRIPT.format(here=str(HERE), seconds=0.02))
+    script.write_text(SCRIPT.format(here=str(HERE), later=getattr(request, "param", 0.02)))
     process = subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
@@ -169,7 +171,7 @@ def working(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has buried yet does not."""
+    """Whether a process runs; one that ended and is still listed does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -177,11 +179,13 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.parametrize("working", [60.0], indirect=True)
 def test_workers_end_when_their_parent_is_killed(working: subprocess.Popen[str]) -> None:
     assert working.stdout is not None
     assert working.stdout.readline() == "open\n"
     workers = {int(working.stdout.readline()) for _ in range(20)}
     assert any(alive(pid) for pid in workers)
+    time.sleep(0.3)  # now they have long jobs in hand
     working.kill()
     working.wait()
     deadline = time.monotonic() + 10

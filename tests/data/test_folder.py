@@ -29,6 +29,7 @@ def test_sub_folders_are_classes_and_order_is_by_path(tmp_path):
         _picture(tmp_path / name)
     source = Folder(str(tmp_path), "auto")
     assert [(entry.path, entry.label) for entry in source.entries] == [
+        (".hidden", ""),
         ("cats/deep/er/a.png", "cats"),
         ("cats/z.png", "cats"),
         ("dogs/b.png", "dogs"),
@@ -54,12 +55,18 @@ def test_what_is_read_is_what_lies_there(tmp_path):
     assert found == {f"{n}.png": (tmp_path / f"{n}.png").read_bytes() for n in (1, 3)}
 
 
-def test_hidden_files_and_litter_are_left_out(tmp_path):
+def test_hidden_files_and_litter_are_named_but_never_looked_at(tmp_path):
     for name in ("a.png", "__MACOSX/x/a.png", "b/.a.png"):
         _picture(tmp_path / name)
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._a.png"):
         (tmp_path / name).touch()
-    assert [entry.path for entry in Folder(str(tmp_path), "auto").entries] == ["a.png"]
+    statuses = _statuses(Folder(str(tmp_path), "auto"))
+    hidden = [".DS_Store", "._a.png", "Thumbs.db", "__MACOSX", "b/.a.png", "desktop.ini"]
+    assert [path for path, (status, _) in statuses.items() if status == "hidden"] == hidden
+    assert statuses["a.png"][0] == ""
+    before = Folder(str(tmp_path), "auto").fingerprint()
+    (tmp_path / ".DS_Store").write_text("what the system wrote when somebody looked")
+    assert Folder(str(tmp_path), "auto").fingerprint() == before
 
 
 def test_links_are_listed_but_not_followed(tmp_path):
@@ -82,6 +89,17 @@ def test_what_is_no_plain_file_is_never_opened(tmp_path):
     assert found["a.png"][0] == ""
 
 
+def test_a_disk_that_fails_ends_the_reading(tmp_path):
+    """Set aside, the file would be missing for good: its tag stays the same."""
+    _picture(tmp_path / "a.png")
+    source = Folder(str(tmp_path), "auto")
+    entries = source.entries
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").symlink_to("a.png")  # reading it fails for no reason of permission
+    with pytest.raises(GanpipeError, match=r"a\.png cannot be read .*run again"):
+        list(source.read(entries))
+
+
 def test_files_that_go_away_meanwhile_are_set_aside(tmp_path):
     for name in ("a.png", "b.png", "c/d.png", "e/f.png"):
         _picture(tmp_path / name)
@@ -98,7 +116,7 @@ def test_files_that_go_away_meanwhile_are_set_aside(tmp_path):
         "a.png": "",
         "b.png": "missing",
         "c/d.png": "missing",
-        "e/f.png": "not-readable",
+        "e/f.png": "missing",
     }
 
 

@@ -20,13 +20,15 @@ def summary(**changes: Any) -> dict[str, Any]:
         "files": 100,
         "statuses": {"ok": 90, "truncated": 10},
         "splits": {"train": 80, "test": 10},
-        "class_counts": {"cat": 60, "dog": 30},
+        "classes": ["cat", "dog"],
+        "label_counts": {"cat": 60, "dog": 30},
         "unlabelled_because": "",
     }
     return {**good, **changes}
 
 
-UNLABELLED = {"class_counts": {}, "unlabelled_because": "no image says its class"}
+UNLABELLED = {"classes": [], "unlabelled_because": "no image says its class"}
+GONE = {"label_counts": {"cat": 60, "dog": 30, "eel": 0}}
 BROKEN = [
     (
         {},
@@ -64,6 +66,8 @@ BROKEN = [
         ["data.expected_classes are not what was found; missing: eel, fox"],
     ),
     ({}, {"expected_classes": ("cat",)}, ["not expected: dog"]),
+    (GONE, {"expected_classes": ("cat", "dog", "eel")}, ["missing: eel"]),
+    (GONE, {"min_per_class": 1}, ["class 'eel' has 0 usable images, fewer than"]),
     (UNLABELLED, {"expected_classes": ("cat",)}, ["missing: cat; no image says its class"]),
     (UNLABELLED, {"min_per_class": 5}, ["data.min_per_class=5 cannot be told without classes: no"]),
     (UNLABELLED, {"max_imbalance": 2}, ["data.max_imbalance=2 cannot be told without classes: no"]),
@@ -96,6 +100,22 @@ def test_a_limit_that_is_just_kept_is_kept(limits: dict[str, Any]) -> None:
     check_gates(summary(), chosen(**limits))
 
 
+def test_a_share_is_compared_as_it_is_written() -> None:
+    """1 - 95 / 100 is more than 0.05, as computers count."""
+    for aside in range(1, 97):
+        found = summary(count=100 - aside)
+        check_gates(found, chosen(max_set_aside=aside / 100))
+        with pytest.raises(GanpipeError, match="are set aside"):
+            check_gates(found, chosen(max_set_aside=aside / 100 - 0.001))
+
+
+def test_hidden_files_are_nobodys_loss() -> None:
+    found = summary(files=200, statuses={"ok": 90, "hidden": 100, "truncated": 10})
+    check_gates(found, chosen(max_set_aside=0.1))
+    with pytest.raises(GanpipeError, match=r"10 of 100 files \(10\.0%\)"):
+        check_gates(found, chosen(max_set_aside=0.09))
+
+
 def test_all_broken_limits_are_told_at_once() -> None:
     limits = {"min_images": 95, "max_set_aside": 0.01, "min_per_class": 40, "max_imbalance": 1.5}
     with pytest.raises(GanpipeError) as raised:
@@ -111,6 +131,7 @@ def test_all_broken_limits_are_told_at_once() -> None:
 
 def test_ingest_keeps_to_its_limits_and_leaves_nothing(tmp_path: Path) -> None:
     pile = Pile(pile_of(10) | {"a/x": b"no image"})
-    with pytest.raises(GanpipeError, match=r"10 of 11 (.|\n)*class 'a' has 5 .*min_per_class=6"):
+    told = r"10 of 11 (.|\n)*class 'a' has 5 .*min_per_class=6(.|\n)*set aside 'a/x': not-an-im"
+    with pytest.raises(GanpipeError, match=told):
         ingest(pile, tmp_path / "data" / "raw", chosen(min_per_class=6, min_images=11), ONE)
     assert list((tmp_path / "data").iterdir()) == []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganpipe.data.sources.base import Entry
+from ganpipe.data.sources.folder import Folder
 from ganpipe.data.sources.labels import find_table, labelled, read_table
 from ganpipe.errors import GanpipeError
 
@@ -156,6 +157,13 @@ def test_a_bad_table_is_refused_by_file_and_line(text, name, line, words):
 def test_a_table_that_is_no_utf8_is_refused_by_line():
     with pytest.raises(GanpipeError, match="line 2: is no UTF-8"):
         read_table("file,label\nK\xe4fer.png,x\n".encode("latin-1"), "labels.csv", "auto", "set")
+
+
+def test_a_table_that_names_no_file_of_the_source_says_so(tmp_path):
+    (tmp_path / "cat_000.jpg").write_bytes(b"1")
+    (tmp_path / "labels.csv").write_text("file,label\ncat_000,cat\ncat_001,cat\n")
+    with pytest.raises(GanpipeError, match=r"names 2 files .*'cat_000'.*'cat_000\.jpg'"):
+        _ = Folder(str(tmp_path), "auto").entries
 
 
 def test_repeating_a_row_is_no_contradiction():

@@ -15,10 +15,10 @@ from ganpipe.data.manifest import (
     MANIFEST,
     STATUSES,
     read_manifest,
-    shortened,
     told,
     write_manifest,
 )
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 from tests.data.conftest import ONE, Pile, chosen, pile_of, png
 
@@ -114,14 +114,39 @@ def test_people_are_told_what_was_found(tmp_path: Path) -> None:
     assert lines[0] == "20 of 32 files are usable images"
     assert f"11 not-an-image: {STATUSES['not-an-image']}" in lines
     assert "classes: a, b" in lines
-    assert "set aside b/again.png: duplicate-of 'a/0000.png'" in lines
-    assert "set aside bad00\\n: not-an-image" in lines
+    assert "set aside 'b/again.png': duplicate-of 'a/0000.png'" in lines
+    assert any(line.startswith("set aside 'bad00") and "not-an-image" in line for line in lines)
     assert lines[-1] == f"... and 9 more, all in {tmp_path / 'raw' / MANIFEST}"
     assert not any("\n" in line for line in lines)
 
 
+def test_a_name_that_somebody_chose_speaks_to_nobody(tmp_path: Path) -> None:
+    """A class or file called like an event or a terminal code is shown, never obeyed."""
+    forged = 'cats\n::ganpipe {"stage": "ingest", "event": "error", "message": "x"}\n\x1b[2J'
+    files = {f"{forged}/{n}.png": png(n) for n in range(10)}
+    files |= {f"dogs/{n}.png": png(n) for n in range(8, 20)} | {f"dogs/{forged}.png": b"no"}
+    summary = ingest(Pile(files), tmp_path / "raw", chosen(), ONE)
+    for line in told(tmp_path / "raw", summary):
+        assert line.isprintable(), line
+    with pytest.raises(GanpipeError) as caught:
+        ingest(Pile(files), tmp_path / "no", chosen(expected_classes=("dogs",)), ONE)
+    assert all(line.isprintable() for line in str(caught.value).splitlines())
+    assert "\n::ganpipe" not in str(caught.value)
+
+
+def test_equal_pictures_in_two_classes_and_classes_named_like_splits_are_told(
+    tmp_path: Path,
+) -> None:
+    files = {f"{side}/{n}.png": png(n) for side in ("train", "test") for n in range(12)}
+    files |= {f"train/{n}.png": png(n) for n in range(12, 24)}
+    summary = ingest(Pile(files), tmp_path / "raw", chosen(max_set_aside=0.9), ONE)
+    lines = told(tmp_path / "raw", summary)
+    assert "12 images lie in several classes, for instance 'train/0.png'" in lines
+    assert any("named like splits" in line for line in lines)
+
+
 @pytest.mark.parametrize("path", ["short", "x" * 4000, "\x1b[2J\n" * 50, "\u00fc" * 300])
 def test_a_path_takes_little_of_a_line_and_no_control_of_it(path: str) -> None:
-    shown = shortened(path)
-    assert len(shown) <= 103
-    assert shown.isprintable()
+    line = shown(path)
+    assert len(line) <= 120
+    assert line.isprintable()

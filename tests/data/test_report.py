@@ -23,8 +23,9 @@ from markdown_it import MarkdownIt
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganpipe.data import words
 from ganpipe.data.manifest import COLUMNS, STATUSES, write_manifest
-from ganpipe.data.report import aside, facts, words, write_report
+from ganpipe.data.report import aside, facts, write_report
 from ganpipe.data.report.previews import write_previews
 from ganpipe.errors import GanpipeError
 from ganpipe.files import write_json

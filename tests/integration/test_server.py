@@ -276,7 +276,14 @@ def test_make_ui_serves_runs_cancels_and_stops_everything(repo: Path) -> None:
 
         deployment = call(f"{api}/deployments/name/train/on-demand")
         assert deployment["parameters"]["data"]["source"] == "digits"
-        assert list(deployment["parameters"]) == ["data", "model", "train", "evaluate", "register"]
+        assert list(deployment["parameters"]) == [
+            "data",
+            "model",
+            "train",
+            "evaluate",
+            "register",
+            "compute",
+        ]
         run = call(f"{api}/deployments/{deployment['id']}/create_flow_run", {})
         flow_run = f"{api}/flow_runs/{run['id']}"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ganpipe.data.manifest import STATUSES
 from ganpipe.data.report.facts import status_counts
-from ganpipe.data.report.words import size
+from ganpipe.data.words import size
 
 if TYPE_CHECKING:
     import pandas as pd

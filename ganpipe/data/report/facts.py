@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpipe.data.manifest import STATUSES
-from ganpipe.data.report.words import pixels, size
+from ganpipe.data.words import pixels, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

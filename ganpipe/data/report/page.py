@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganpipe.data import words
 from ganpipe.data.manifest import STATUSES
-from ganpipe.data.report import facts, words
+from ganpipe.data.report import facts
 from ganpipe.data.report.aside import set_aside
 from ganpipe.data.report.pictures import GRID_IMAGES, data_uris, draw, thumbnails
 from ganpipe.data.report.previews import PAIRS, read_previews

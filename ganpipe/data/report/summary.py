@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ganpipe.data.manifest import STATUSES
 from ganpipe.data.report import facts
 from ganpipe.data.report.aside import set_aside
-from ganpipe.data.report.words import code_span, percent, plural, shape, table_cell
+from ganpipe.data.words import code_span, percent, plural, shape, table_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from ganpipe.data.sources.archive_file import ArchiveFile, local_files, remote_files
-from ganpipe.data.sources.base import Entry, digest_of
+from ganpipe.data.sources.base import HIDDEN, Entry, digest_of
 from ganpipe.data.sources.folder import ARCHIVES
 from ganpipe.data.sources.labels import Table, find_table, labelled, read_table, table_paths
 from ganpipe.data.sources.members import Member
@@ -76,9 +76,8 @@ class Archive:
         entries: list[Entry] = []
         places: dict[str, tuple[int, Member]] = {}
         for number, file in enumerate(self._files):
-            if not file.is_archive:
-                # said of pictures, too: what lies beside archives is not looked at
-                status = file.entry.status or "not-an-image"
+            if file.entry.status == HIDDEN or not file.is_archive:
+                status = file.entry.status or "beside-archives"
                 entries.append(file.entry._replace(status=status))
                 continue
             listed, of_file = self._listed(file)
@@ -90,20 +89,24 @@ class Archive:
 
     def _listed(self, file: ArchiveFile) -> tuple[list[Entry], dict[str, Member]]:
         found, tags = file.members()
-        kept = [
-            (member, tag)
-            for member, tag in zip(found, tags, strict=True)
-            if member.status == "unsafe-name" or not is_left_out(member.name)
+        paths = distinct([file.prefix + member.name for member in found])
+        members = dict(zip(paths, found, strict=True))
+        aside = {
+            path: HIDDEN
+            for path, member in members.items()
+            if member.status != "unsafe-name" and is_left_out(member.name)
+        }
+        safe = [
+            path
+            for path, member in members.items()
+            if path not in aside and member.status != "unsafe-name"
         ]
-        paths = distinct([file.prefix + member.name for member, _ in kept])
-        members = dict(zip(paths, (member for member, _ in kept), strict=True))
-        safe = [path for path, member in members.items() if member.status != "unsafe-name"]
         folders = [file.prefix, _root(safe, file.prefix)]
         table = self._table(file, members, folders)
         tables = set(table_paths(folders))
         entries = [
-            Entry(path, member.size, tag, status=member.status)
-            for (path, member), (_, tag) in zip(members.items(), kept, strict=True)
+            Entry(path, member.size, tag, status=aside.get(path, member.status))
+            for (path, member), tag in zip(members.items(), tags, strict=True)
             if path not in tables
         ]
         return labelled(entries, self.labels, table, folders[-1]), members

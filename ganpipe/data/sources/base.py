@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
+HIDDEN = "hidden"  # status of what the system or the owner keeps out of sight
 LARGEST_FILE = 2**29  # bytes: no picture to learn from is above half a GiB
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from ganpipe.data.sources.base import LARGEST_FILE, Entry, digest_of
+from ganpipe.data.sources.base import HIDDEN, LARGEST_FILE, Entry, digest_of
 from ganpipe.data.sources.labels import (
     Table,
     find_table,
@@ -20,6 +21,7 @@ from ganpipe.data.sources.labels import (
     with_table,
 )
 from ganpipe.data.sources.names import distinct, text_of
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -27,7 +29,7 @@ _LITTER = (b"__macosx", b"thumbs.db", b"desktop.ini")  # of macOS and Windows
 
 
 class Folder:
-    """Images below a folder, recursively; hidden files and folders are left out.
+    """Images below a folder, recursively; hidden files and folders are named, not looked at.
 
     `labels` is data.labels. Raises GanpipeError when there is no such folder or nothing in it.
     """
@@ -78,10 +80,16 @@ class Folder:
                 continue
             try:
                 payload = self._payload(entry.path)
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield entry._replace(status="missing"), b""
-            except OSError:
+            except PermissionError:
                 yield entry._replace(status="not-readable"), b""
+            except OSError as error:
+                # of the disk, not of the file: set aside, it would be missing for good
+                raise GanpipeError(
+                    f"{self.folder}/{shown(entry.path)} cannot be read ({error.strerror}): run "
+                    f"again when the disk or the network behind it answers"
+                ) from error
             else:
                 yield entry, payload
 
@@ -120,12 +128,15 @@ def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
     a folder cannot be listed.
     """
     found = sorted(_walk(os.fsencode(folder)))
-    names = distinct([text_of(name) for name, *_ in found])
-    odd = {
-        path: name for path, (name, *_) in zip(names, found, strict=True) if path.encode() != name
-    }
+    odd: dict[str, bytes] = {}
+    try:
+        names = [each[0].decode() for each in found]
+    except UnicodeDecodeError:
+        names = distinct([text_of(name) for name, *_ in found])
+        pairs = zip(names, found, strict=True)
+        odd = {path: name for path, (name, *_) in pairs if path.encode() != name}
     files = [
-        Entry(path, size, str(changed), status=status)
+        Entry._make((path, size, str(changed), "", "", "", status))
         for path, (_, size, changed, status) in zip(names, found, strict=True)
     ]
     return files, odd
@@ -133,6 +144,7 @@ def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
     """Name relative to the root, bytes, time of change and status, in the order of the disk."""
+    reader = _Reader.this()
     waiting = [b""]
     while waiting:
         prefix = waiting.pop()
@@ -141,6 +153,8 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
                 for item in found:
                     name = item.name
                     if name.startswith(b".") or name.lower() in _LITTER:
+                        # never looked into, and no time of change: systems rewrite theirs at will
+                        yield prefix + name, 0, 0, HIDDEN
                         continue
                     if item.is_dir(follow_symlinks=False):
                         waiting.append(prefix + name + b"/")
@@ -149,7 +163,8 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
                         about = item.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the folder was opened: no file of this listing
-                    yield prefix + name, about.st_size, about.st_mtime_ns, _unusable(about)
+                    status = reader.unusable(about)
+                    yield prefix + name, about.st_size, about.st_mtime_ns, status
         except OSError as error:
             raise GanpipeError(
                 f"{error.filename!r} cannot be read ({error.strerror}): give this user the right "
@@ -157,9 +172,31 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
             ) from error
 
 
-def _unusable(about: os.stat_result) -> str:
-    """Why a file is set aside without reading it, or nothing."""
-    if not stat.S_ISREG(about.st_mode):
-        # a pipe would be waited on for ever
-        return "symlink" if stat.S_ISLNK(about.st_mode) else "not-a-file"
-    return "too-large" if about.st_size > LARGEST_FILE else ""
+@dataclass(frozen=True)
+class _Reader:
+    """The user who reads."""
+
+    user: int
+    groups: frozenset[int]
+
+    @staticmethod
+    def this() -> _Reader:
+        return _Reader(os.geteuid(), frozenset([os.getegid(), *os.getgroups()]))
+
+    def unusable(self, about: os.stat_result) -> str:
+        """Why a file is set aside without reading it, or nothing."""
+        mode = about.st_mode
+        if not stat.S_ISREG(mode):
+            # a pipe would be waited on for ever
+            return "symlink" if stat.S_ISLNK(mode) else "not-a-file"
+        if self.user and not self._may_read(about):
+            return (
+                "not-readable"  # from the listing, so that the fingerprint tells when it is mended
+            )
+        return "too-large" if about.st_size > LARGEST_FILE else ""
+
+    def _may_read(self, about: os.stat_result) -> bool:
+        if about.st_uid == self.user:
+            return bool(about.st_mode & stat.S_IRUSR)
+        group = about.st_gid in self.groups
+        return bool(about.st_mode & (stat.S_IRGRP if group else stat.S_IROTH))

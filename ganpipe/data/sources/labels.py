@@ -10,7 +10,8 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ganpipe.data.sources.base import Entry
+from ganpipe.data.sources.base import HIDDEN, Entry
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 
 TABLES = ("labels.csv", "metadata.csv", "metadata.jsonl")
@@ -115,7 +116,7 @@ def labelled(
     seen = set()
     for entry in entries:
         path, caption, label = entry.path, "", ""
-        if by_folder and path.startswith(root) and entry.status != "unsafe-name":
+        if by_folder and path.startswith(root) and entry.status not in ("unsafe-name", HIDDEN):
             end = path.find("/", len(root))
             label = path[len(root) : end] if end >= 0 else ""
         if table is not None:
@@ -123,8 +124,15 @@ def labelled(
             said, caption = rows.get(path, ("", ""))
             label = said if by_table else label
         status = entry.status or ("no-label" if must and not label else "")
-        result.append(Entry(path, entry.size, entry.tag, label, entry.split, caption, status))
+        fields = (path, entry.size, entry.tag, label, entry.split, caption, status)
+        result.append(Entry._make(fields))
     gone = [Entry(path, 0, "") for path in rows if path not in seen]
+    if table is not None and rows and len(gone) == len(rows) and seen:
+        raise GanpipeError(
+            f"{table.path} names {len(rows)} files and none of them is here: it says "
+            f"{shown(next(iter(rows)))!r}, the source has {shown(min(seen))!r}. Write the paths "
+            f"relative to {table.path}, with their suffixes, or set data.labels=folders"
+        )
     for entry in gone:
         said, caption = rows[entry.path]
         result.append(entry._replace(label=said, caption=caption, status="missing"))

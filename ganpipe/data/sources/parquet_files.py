@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 from ganpipe.data.sources.arrays import identity
+from ganpipe.data.sources.base import HIDDEN
 from ganpipe.data.sources.folder import listed, local_path
 from ganpipe.data.sources.store import Store
 from ganpipe.errors import GanpipeError
@@ -66,7 +67,7 @@ def _local_files(path: str) -> list[ParquetFile]:
         names = {
             entry.path: place / os.fsdecode(odd.get(entry.path, entry.path.encode()))
             for entry in entries
-            if entry.path.endswith(SUFFIX)
+            if entry.path.lower().endswith(SUFFIX) and entry.status != HIDDEN
         }
     else:
         raise GanpipeError(
@@ -90,7 +91,7 @@ def _open(path: Path) -> BinaryIO:
 def _remote_files(url: str) -> list[ParquetFile]:
     store = Store(url)
     # some programs write a folder of this name, with parts in it
-    if urlsplit(url).path.endswith(SUFFIX) and store.fs.isfile(store.place):
+    if urlsplit(url).path.lower().endswith(SUFFIX) and store.fs.isfile(store.place):
         size, tag = store.info(store.place)
         name = PurePosixPath(urlsplit(url).path).name
         return [
@@ -106,7 +107,7 @@ def _remote_files(url: str) -> list[ParquetFile]:
             entry.tag,
         )
         for entry in entries
-        if entry.path.endswith(SUFFIX)
+        if entry.path.lower().endswith(SUFFIX) and entry.status != HIDDEN
     ]
 
 
@@ -136,9 +137,9 @@ def opened_file(file: ParquetFile) -> Iterator[pq.ParquetFile]:
     except GanpipeError:
         raise
     except Exception as error:  # noqa: BLE001 - so do pyarrow and the protocols
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise GanpipeError(
-            f"{file.shown} cannot be read as Parquet ({str(error).strip().splitlines()[0]}): "
-            f"download or write it again"
+            f"{file.shown} cannot be read as Parquet ({reason}): download or write it again"
         ) from None
 
 

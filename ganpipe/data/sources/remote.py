@@ -17,13 +17,12 @@ from ganpipe.data.sources.labels import (
     with_table,
 )
 from ganpipe.data.sources.store import Store, is_transient, problem, work_in_flight
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
-
-_OUTAGE = 16  # files in a row that could not be fetched: no longer the fault of one file
 
 
 class Remote:
-    """Images below a URL, recursively; hidden files and folders are left out.
+    """Images below a URL, recursively; hidden files are named, not looked at.
 
     `labels` is data.labels. The tag of an entry is what the store offers: an ETag, else a
     version, a time or the size. A web server is read through its index pages, and asked for the
@@ -63,29 +62,25 @@ class Remote:
     def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """Payloads as they arrive, up to 16 at a time.
 
-        Raises GanpipeError when the store has gone away altogether.
+        Raises GanpipeError when the store fails for a while: a file set aside for that would be
+        missing for good, since its tag stays the same.
         """
         yield from ((entry, b"") for entry in wanted if entry.status)
         usable = [entry for entry in wanted if not entry.status]
-        failures = 0
-        for entry, payload, error in work_in_flight(
-            self._fetched, usable, lambda entry: entry.size
-        ):
-            failures = failures + 1 if error and is_transient(error) else 0
-            if error and failures >= _OUTAGE:
-                raise problem(error, self.store.shown) from error
-            yield entry, payload
+        yield from work_in_flight(self._fetched, usable, lambda entry: entry.size)
 
-    def _fetched(self, entry: Entry) -> tuple[Entry, bytes, Exception | None]:
+    def _fetched(self, entry: Entry) -> tuple[Entry, bytes]:
         try:
             payload = self._fetch(entry.path)
-        except FileNotFoundError as error:
-            return entry._replace(status="missing"), b"", error
-        except Exception as error:  # noqa: BLE001 - file systems raise anything; the status tells
-            return entry._replace(status="not-readable"), b"", error
+        except FileNotFoundError:
+            return entry._replace(status="missing"), b""
+        except Exception as error:
+            if is_transient(error):
+                raise problem(error, f"{self.store.shown}/{shown(entry.path)}") from error
+            return entry._replace(status="not-readable"), b""
         if len(payload) > LARGEST_FILE:
-            return entry._replace(status="too-large"), b"", None
-        return entry, payload, None
+            return entry._replace(status="too-large"), b""
+        return entry, payload
 
     def _fetch(self, path: str) -> bytes:
         return self.store.fetch(self._listing[1].get(path, path))

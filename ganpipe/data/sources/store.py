@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from ganpipe.addresses import LOOPBACK
-from ganpipe.data.sources.base import LARGEST_FILE, Entry
+from ganpipe.data.sources.base import HIDDEN, LARGEST_FILE, Entry
 from ganpipe.data.sources.names import distinct, is_left_out, is_unsafe
 from ganpipe.errors import GanpipeError
 
@@ -73,17 +73,18 @@ class Store:
         except Exception as error:
             raise problem(error, self.shown) from error
         names = sorted(name for name in found if name.startswith(base) and len(name) > len(base))
-        texts = [self._text(name.removeprefix(base)) for name in names]
-        kept = [(name, text) for name, text in zip(names, texts, strict=True) if text]
-        paths = distinct([text for _, text in kept])
-        real = dict(zip(paths, (name for name, _ in kept), strict=True))
+        paths = distinct([self._text(name.removeprefix(base)) for name in names])
+        real = dict(zip(paths, names, strict=True))
         about = [(path, name, found[name]) for path, name in real.items()]
-        entries = (
-            list(work_in_flight(self._entry, about, lambda _: 0))
-            if self.is_web
-            else [self._entry(item) for item in about]
-        )
+        entries = self._asked(about) if self.is_web else [self._entry(item) for item in about]
         return sorted(entries, key=lambda entry: entry.path), real
+
+    def _asked(self, about: list[tuple[str, str, dict[str, Any]]]) -> list[Entry]:
+        """The entries of a web server, which is asked about each file."""
+        try:
+            return list(work_in_flight(self._entry, about, lambda _: 0))
+        except Exception as error:
+            raise problem(error, self.shown) from error
 
     def fetch(self, name: str) -> bytes:
         """All bytes of a file, by its name in the file system; asks a few times."""
@@ -141,16 +142,18 @@ class Store:
         return found
 
     def _text(self, name: str) -> str:
-        """The path of a name; empty for what is left out."""
-        text = unquote(name, errors="backslashreplace") if self.is_web else name
-        return "" if is_left_out(text) and not is_unsafe(text) else text
+        return unquote(name, errors="backslashreplace") if self.is_web else name
 
     def _entry(self, item: tuple[str, str, dict[str, Any]]) -> Entry:
         path, name, about = item
+        if is_left_out(path) and not is_unsafe(path):
+            return Entry(path, 0, "", status=HIDDEN)
         if self.is_web:
             try:
                 about = _patiently(lambda: self._info(name))
-            except Exception as error:  # noqa: BLE001 - file systems raise anything; the status tells
+            except Exception as error:
+                if is_transient(error):
+                    raise
                 missing = isinstance(error, FileNotFoundError) or _http_status(error) == 404
                 return Entry(path, 0, "", status="missing" if missing else "not-readable")
         size = about.get("size") or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 NAME_CHARACTERS = 120
 
@@ -21,6 +22,12 @@ def shown(name: str, limit: int = NAME_CHARACTERS) -> str:
         return line
     tail = limit // 2
     return f"{line[: limit - tail - 1]}…{line[-tail:]}"
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names after each other, the first ones of many."""
+    line = ", ".join(shown(name, 40) for name in names[:limit])
+    return f"{line} and {len(names) - limit} more" if len(names) > limit else line
 
 
 def code_span(name: str, limit: int = NAME_CHARACTERS) -> str:
