@@ -104,6 +104,9 @@ def generate(
     truncation: Annotated[
         float, typer.Option(help="0 to 1: below 1 trades variety for typical images")
     ] = 1.0,
+    label: Annotated[
+        str, typer.Option(help="name of a class, where the model was trained with classes")
+    ] = "",
     out: Annotated[Path, typer.Option(help="folder for the PNG files and one grid")] = Path(
         "samples"
     ),
@@ -114,7 +117,9 @@ def generate(
 
     # only a registered model needs the repository, for what it is and where it is kept
     state = state_folder(repository() if model.startswith("models:") else Path())
-    folder = generate_to_folder(model, state, n=n, seed=seed, truncation=truncation, out=out)
+    folder = generate_to_folder(
+        model, state, n=n, seed=seed, truncation=truncation, label=label, out=out
+    )
     print(f"{n} images and grid.png in {folder}")
 
 

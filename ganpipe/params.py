@@ -250,8 +250,15 @@ class ModelParams(Section):
     """The two networks."""
 
     architecture: Annotated[
-        Literal["dcgan"], Field(description="family of generator and discriminator")
+        Literal["dcgan", "resnet", "r3gan", "mlp"],
+        Field(
+            description="family of generator and discriminator. dcgan: strided convolutions; "
+            "resnet: plain residual blocks; r3gan: grouped residual blocks; mlp: fully connected"
+        ),
     ] = "dcgan"
+    conditional: Annotated[
+        bool, Field(description="learn to make images of a given class, where there are classes")
+    ] = False
     latent: Annotated[
         int, Field(ge=1, le=4096, description="numbers in a latent vector (standard normal)")
     ] = 64
@@ -264,6 +271,27 @@ class ModelParams(Section):
     max_width: Annotated[
         int, Field(ge=4, le=4096, description="largest number of channels at any resolution")
     ] = 256
+    blocks: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=16,
+            description="resnet and r3gan: residual blocks at each resolution; "
+            "mlp: hidden layers, each twice as wide as the one before",
+        ),
+    ] = 1
+    group: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=4096,
+            description="r3gan: channels in each group of the grouped convolutions, before "
+            "expansion",
+        ),
+    ] = 8
+    expansion: Annotated[
+        int, Field(ge=1, le=8, description="r3gan: how much wider the middle of a block is")
+    ] = 2
 
 
 class TrainParams(Section):
@@ -275,8 +303,11 @@ class TrainParams(Section):
     ] = 150.0
     batch: Annotated[int, Field(ge=2, le=65536, description="images per optimizer step")] = 64
     loss: Annotated[
-        Literal["rpgan", "ns"],
-        Field(description="rpgan: relativistic pairing; ns: non-saturating logistic"),
+        Literal["rpgan", "ns", "lsgan", "hinge", "wgan"],
+        Field(
+            description="rpgan: relativistic pairing; ns: non-saturating logistic; lsgan: least "
+            "squares; hinge; wgan: Wasserstein. All with the penalties r1 and r2"
+        ),
     ] = "rpgan"
     lr: Annotated[float, Field(gt=0, le=1, description="Adam's learning rate, both networks")] = (
         1e-3

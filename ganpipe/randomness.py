@@ -9,6 +9,7 @@ bits is Philox, a counter-based generator (Salmon et al., "Parallel random numbe
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -42,6 +43,16 @@ def normals(seed: int, purpose: str, first: int, count: int, size: int) -> NDArr
     length = np.sqrt(-2.0 * np.log(radius))
     pairs = np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1)
     return pairs.reshape(count, 2 * raw.shape[1])[:, :size].astype(np.float32)
+
+
+def choices(
+    seed: int, purpose: str, first: int, count: int, weights: Sequence[int]
+) -> NDArray[np.int64]:
+    """A draw for each of `count` images, number k with share weights[k]: int64 [count]."""
+    raw = words(seed, purpose, first, count, 1)[:, 0]
+    unit = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53  # in [0, 1)
+    edges = np.cumsum(np.asarray(weights, dtype=np.float64))
+    return np.searchsorted(edges / edges[-1], unit, side="right").astype(np.int64)
 
 
 @lru_cache(maxsize=4)

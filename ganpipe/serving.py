@@ -22,7 +22,7 @@ OWN_FILES = re.compile(r"\d{5,}\.png|grid\.png")
 
 
 def generate_to_folder(
-    model: str, state: Path, *, n: int, seed: int, truncation: float, out: Path
+    model: str, state: Path, *, n: int, seed: int, truncation: float, label: str, out: Path
 ) -> Path:
     """Write n images of a model (models:/..., or a local folder) into `out`; returns its path.
 
@@ -36,7 +36,8 @@ def generate_to_folder(
     folder = _replaceable(out)
     uri = tracking_uri(state) if model.startswith("models:") else ""
     generator = load_generator(resolve(uri, model, state / "models"))
-    write_images(generate(generator, n, seed, truncation=truncation), folder)
+    number = class_number(generator, label)
+    write_images(generate(generator, n, seed, label=number, truncation=truncation), folder)
     return folder
 
 
@@ -45,18 +46,38 @@ def generate(
 ) -> NDArray[np.uint8]:
     """Images uint8 [n, H, W, C]; the same request gives the same images.
 
-    n: 1 to a million. seed: 0 or more. label: -1 (any class). truncation: 0 < t <= 1, where 1
-    draws from the whole normal distribution and less trades variety for typical images.
+    n: 1 to a million. seed: 0 or more. label: number of a class, or -1 for any. truncation:
+    0 < t <= 1, where 1 draws from the whole normal distribution and less trades variety for
+    typical images.
     Raises GanpipeError for a request outside of these bounds.
     """
     from ganpipe.networks import sample
 
     check_request(n, seed, truncation)
-    if label != ANY_LABEL:
+    if label != ANY_LABEL and not generator.classes:
         raise GanpipeError(
             f"label={label}: this generator cannot be asked for a class; use label={ANY_LABEL}"
         )
-    return sample(generator, n, seed, truncation=truncation)
+    if not ANY_LABEL <= label < max(len(generator.classes), 1):
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(generator.classes))
+        raise GanpipeError(f"label={label}: use {ANY_LABEL} for any class, or one of {names}")
+    chosen = None if label == ANY_LABEL else label
+    return sample(generator, n, seed, truncation=truncation, label=chosen)
+
+
+def class_number(generator: Generator, name: str) -> int:
+    """The number of a class that is asked for by name (or number); empty asks for any.
+
+    Raises GanpipeError for a name that the generator does not know.
+    """
+    if not name:
+        return ANY_LABEL
+    if name in generator.classes:
+        return generator.classes.index(name)
+    if name.isdigit():
+        return int(name)
+    known = ", ".join(generator.classes) or "none: it was trained without classes"
+    raise GanpipeError(f"--label {name}: this generator's classes are {known}")
 
 
 def check_request(n: int, seed: int, truncation: float) -> None:

@@ -76,11 +76,18 @@ class Checkout:
     def train(self, seed: int, value: float, **protocol: object) -> None:
         import torch
 
-        from ganpipe.networks import NetworkConfig, build_generator, save_generator
+        from ganpipe.networks import (
+            Generator,
+            NetworkConfig,
+            build_generator,
+            save_generator,
+        )
 
         config = NetworkConfig("dcgan", 16, 4, 16, 8, 8, 1)
         torch.manual_seed(seed)
-        save_generator(self.workspace / "model", build_generator(config), config, [], 1000)
+        save_generator(
+            self.workspace / "model", Generator(build_generator(config), config, [], 1000)
+        )
         digest = sha256(self.workspace / "model/generator.safetensors")
         metrics = {**measured(value, **protocol), "generator_sha256": digest}
         (self.workspace / "report/metrics.json").write_text(json.dumps(metrics))

@@ -33,7 +33,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "report/metrics.json").write_text("{}")
     config = NetworkConfig("dcgan", 16, 4, 16, 8, 8, 1)
     torch.manual_seed(0)
-    save_generator(folder / "model", build_generator(config), config, [], 1000)
+    save_generator(folder / "model", Generator(build_generator(config), config, [], 1000))
     return folder
 
 
@@ -74,7 +74,9 @@ def test_images_are_written_losslessly_with_one_grid(
     out = tmp_path / "some where" / "samples"
     model = str(workspace / "model")
     for _ in range(2):  # an earlier result is replaced
-        written = serving.generate_to_folder(model, tmp_path, n=5, seed=1, truncation=1.0, out=out)
+        written = serving.generate_to_folder(
+            model, tmp_path, n=5, seed=1, truncation=1.0, label="", out=out
+        )
         assert written == out
     names = sorted(path.name for path in out.iterdir())
     assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from torch import nn
 
-from ganpipe.errors import GanpipeError
-from ganpipe.networks import dcgan
+from ganpipe.networks import dcgan, mlp, residual
+from ganpipe.networks.pyramid import Pyramid
+from ganpipe.networks.r3gan import GroupedBlock
+from ganpipe.networks.resnet import PlainBlock
 from ganpipe.params import ModelParams
 
 
@@ -26,10 +30,20 @@ class NetworkConfig:
     image_height: int
     image_width: int
     image_channels: int
+    classes: int = 0
+    """Classes that can be asked for; 0 is unconditional."""
+    blocks: int = 1
+    """Residual blocks at each resolution; hidden layers of an mlp."""
+    group: int = 8
+    """Channels in each group of r3gan's grouped convolutions, before expansion."""
+    expansion: int = 2
+    """How much wider the middle of r3gan's blocks is."""
 
     @staticmethod
-    def of(model: ModelParams, height: int, width: int, channels: int) -> NetworkConfig:
-        """The configuration for images of one shape.
+    def of(
+        model: ModelParams, height: int, width: int, channels: int, classes: int = 0
+    ) -> NetworkConfig:
+        """The configuration for images of one shape, `classes` of them where it is conditional.
 
         Raises GanpipeError for a shape that the architecture cannot make.
         """
@@ -42,7 +56,15 @@ class NetworkConfig:
             image_height=height,
             image_width=width,
             image_channels=channels,
+            classes=classes if model.conditional else 0,
+            blocks=model.blocks,
+            group=model.group,
+            expansion=model.expansion,
         )
+
+    @property
+    def pyramid(self) -> Pyramid:
+        return Pyramid.of(self.image_height, self.image_width)
 
 
 @dataclass(frozen=True)
@@ -53,38 +75,78 @@ class Architecture:
     """Latents float [n, latent] to images float [n, C, H, W], nominally in [-1, 1]."""
     discriminator: Callable[[NetworkConfig], nn.Module]
     """Images float [n, C, H, W] to critic scores float [n]."""
-    can_make: Callable[[int, int], bool]
-    """Whether it can make images of a height and width, in pixels."""
-    sizes: str
-    """The sizes it can make, in words."""
+    any_size: bool = False
+    """Whether it makes images of every size, and not only those that double up from a base."""
+
+
+def _dcgan_generator(config: NetworkConfig) -> nn.Module:
+    pyramid = config.pyramid
+    return dcgan.Generator(
+        pyramid,
+        dcgan.widths(pyramid, config.width, config.max_width),
+        latent=config.latent,
+        classes=config.classes,
+        channels=config.image_channels,
+    )
+
+
+def _dcgan_discriminator(config: NetworkConfig) -> nn.Module:
+    pyramid = config.pyramid
+    plan = dcgan.widths(pyramid, config.width, config.max_width)
+    return dcgan.Discriminator(
+        pyramid, plan, classes=config.classes, channels=config.image_channels
+    )
+
+
+def _residual(config: NetworkConfig, block: Callable[..., nn.Module]) -> dict[str, Any]:
+    """What both residual networks are made of; `block` takes channels and the number of blocks."""
+    pyramid = config.pyramid
+    widths = pyramid.widths(config.width, config.max_width)
+    return {
+        "pyramid": pyramid,
+        "widths": widths,
+        "classes": config.classes,
+        "channels": config.image_channels,
+        "blocks": config.blocks,
+        "block": partial(block, blocks=config.blocks * len(widths)),
+    }
+
+
+def _grouped(config: NetworkConfig) -> Callable[..., nn.Module]:
+    return partial(GroupedBlock, group=config.group, expansion=config.expansion)
+
+
+def _mlp_shape(config: NetworkConfig) -> tuple[int, int, int]:
+    return (config.image_channels, config.image_height, config.image_width)
+
+
+def _mlp_hidden(config: NetworkConfig) -> list[int]:
+    """Doubling from `width`, for the generator; the discriminator takes them the other way."""
+    return [min(config.width << level, config.max_width) for level in range(config.blocks)]
 
 
 ARCHITECTURES = {
-    "dcgan": Architecture(
-        generator=lambda config: dcgan.Generator(
-            config.latent,
-            config.width,
-            config.max_width,
-            config.image_height,
-            config.image_channels,
-        ),
-        discriminator=lambda config: dcgan.Discriminator(
-            config.width, config.max_width, config.image_height, config.image_channels
-        ),
-        can_make=lambda height, width: height == width and dcgan.base_size(height) is not None,
-        sizes="squares of 4, 7 or 8 times a power of two: 8, 14, 16, 28, 32, 56, 64, 112, 128 ...",
-    )
+    "dcgan": Architecture(_dcgan_generator, _dcgan_discriminator),
+    "resnet": Architecture(
+        lambda c: residual.Generator(**_residual(c, PlainBlock), latent=c.latent),
+        lambda c: residual.Discriminator(**_residual(c, PlainBlock)),
+    ),
+    "r3gan": Architecture(
+        lambda c: residual.Generator(**_residual(c, _grouped(c)), latent=c.latent),
+        lambda c: residual.Discriminator(**_residual(c, _grouped(c))),
+    ),
+    "mlp": Architecture(
+        lambda c: mlp.Generator(_mlp_shape(c), _mlp_hidden(c), c.latent, c.classes),
+        lambda c: mlp.Discriminator(_mlp_shape(c), _mlp_hidden(c)[::-1], c.classes),
+        any_size=True,
+    ),
 }
 
 
 def check_resolution(architecture: str, height: int, width: int) -> None:
     """Raise GanpipeError when the architecture cannot make images of this size."""
-    known = ARCHITECTURES[architecture]
-    if not known.can_make(height, width):
-        raise GanpipeError(
-            f"images of {height}x{width} pixels: model.architecture={architecture} makes "
-            f"{known.sizes}; set data.resolution to one of these"
-        )
+    if not ARCHITECTURES[architecture].any_size:
+        Pyramid.of(height, width)
 
 
 def build_generator(config: NetworkConfig) -> nn.Module:

@@ -1,37 +1,30 @@
 """DCGAN: strided convolutions from a small base to the image and back.
 
 After Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
-generative adversarial networks" (ICLR 2016), with two changes: any base of 4 or 7 pixels
+generative adversarial networks" (ICLR 2016), with two changes: any base of 4 to 7 pixels
 (so 28 = 7 x 2 x 2 needs no padding tricks), and no BatchNorm in the discriminator, since a
 gradient penalty is defined for single images (Gulrajani et al., NeurIPS 2017, section 4).
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
-
-def base_size(size: int) -> int | None:
-    """The base (4 or 7 pixels) that doubles up to `size`, or None when neither does."""
-    for base in (4, 7):
-        factor = size // base
-        if size % base == 0 and factor & (factor - 1) == 0 and factor > 0:
-            return base
-    return None
+from ganpipe.networks.pyramid import Pyramid
+from ganpipe.networks.residual import embed, linear
 
 
-def widths(size: int, width: int, max_width: int) -> list[int]:
+def widths(pyramid: Pyramid, width: int, max_width: int) -> list[int]:
     """Channels from the base up to half the full resolution: `width` there, doubled downwards.
 
     Images of the base size itself have one level, at the full resolution.
     """
-    base = base_size(size)
-    if base is None:
-        raise ValueError(f"no base of 4 or 7 pixels doubles up to {size}")
-    doublings = (size // base).bit_length() - 1
-    return [min(width << level, max_width) for level in reversed(range(max(doublings, 1)))]
+    levels = max(pyramid.doublings, 1)
+    return [min(width << level, max_width) for level in reversed(range(levels))]
 
 
 def _initialise(module: nn.Module) -> None:
@@ -46,13 +39,16 @@ def _initialise(module: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Latents float [n, latent] to images float [n, channels, size, size] in [-1, 1]."""
+    """Latents float [n, latent] (and labels int64 [n]) to images float [n, C, H, W] in [-1, 1]."""
 
-    def __init__(self, latent: int, width: int, max_width: int, size: int, channels: int) -> None:
+    def __init__(
+        self, pyramid: Pyramid, plan: list[int], *, latent: int, classes: int, channels: int
+    ) -> None:
         super().__init__()
-        plan = widths(size, width, max_width)
-        self.base = base_size(size) or size
-        self.project = nn.Linear(latent, plan[0] * self.base**2, bias=False)
+        self.base = pyramid.base
+        self.embedding = linear(classes, latent) if classes else None
+        inputs = latent * (2 if classes else 1)
+        self.project = nn.Linear(inputs, plan[0] * math.prod(self.base), bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(plan[0]), nn.ReLU()]
         for before, after in pairwise(plan):
             layers += [
@@ -60,35 +56,45 @@ class Generator(nn.Module):
                 nn.BatchNorm2d(after),
                 nn.ReLU(),
             ]
-        if size > self.base:
+        if pyramid.doublings:
             layers.append(nn.ConvTranspose2d(plan[-1], channels, 4, 2, 1))
         else:
             layers.append(nn.Conv2d(plan[-1], channels, 3, 1, 1))
         self.layers = nn.Sequential(*layers, nn.Tanh())
         _initialise(self)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        features = self.project(latents).unflatten(1, (-1, self.base, self.base))
+    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.embedding is not None:
+            latents = torch.cat([latents, embed(self.embedding, labels)], dim=1)
+        features = self.project(latents).unflatten(1, (-1, *self.base))
         images: Tensor = self.layers(features)
         return images
 
 
 class Discriminator(nn.Module):
-    """Images float [n, channels, size, size] to critic scores float [n] (logits)."""
+    """Images float [n, C, H, W] (and labels int64 [n]) to critic scores float [n] (logits).
 
-    def __init__(self, width: int, max_width: int, size: int, channels: int) -> None:
+    With classes the score is that of the image plus the product of its features with the
+    embedding of its class (Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018).
+    """
+
+    def __init__(self, pyramid: Pyramid, plan: list[int], *, classes: int, channels: int) -> None:
         super().__init__()
-        plan = [channels, *reversed(widths(size, width, max_width))]
-        base = base_size(size) or size
+        downwards = [channels, *reversed(plan)]
         layers: list[nn.Module] = []
-        for before, after in pairwise(plan):
+        for before, after in pairwise(downwards):
             halve = nn.Conv2d(before, after, 4, 2, 1)
-            layers += [halve if size > base else nn.Conv2d(before, after, 3, 1, 1)]
+            layers += [halve if pyramid.doublings else nn.Conv2d(before, after, 3, 1, 1)]
             layers.append(nn.LeakyReLU(0.2))
         self.layers = nn.Sequential(*layers)
-        self.score = nn.Linear(plan[-1] * base**2, 1)
+        features = plan[0] * math.prod(pyramid.base)
+        self.score = nn.Linear(features, 1)
+        self.embedding = linear(classes, features) if classes else None
         _initialise(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.score(self.layers(images).flatten(1))
-        return scores.squeeze(1)
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.layers(images).flatten(1)
+        scores: Tensor = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            scores = scores + (features * embed(self.embedding, labels)).sum(dim=1)
+        return scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ganpipe.networks.builder import ARCHITECTURES, NetworkConfig, build_generat
 
 WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 FORMAT = 1
+GRID_PURPOSE = "grid"  # of the latents that people look at in every snapshot
+OPTIONS = ("width", "max_width", "classes", "blocks", "group", "expansion")
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,18 @@ class Generator:
     """Names of the classes it can be asked for; empty when it is unconditional."""
     images: int
     """Training images shown to it."""
+    class_counts: list[int] = field(default_factory=list)
+    """Training images of each class: the shares in which classes are drawn."""
 
 
-def save_generator(
-    folder: Path, network: nn.Module, config: NetworkConfig, classes: list[str], images: int
-) -> None:
+def save_generator(folder: Path, generator: Generator) -> None:
     """Write generator.safetensors and generator.json into a folder that exists."""
+    network, config = generator.network, generator.config
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with replacing(folder / WEIGHTS) as beside:
         save_file(tensors, beside)
     shape = asdict(config)
-    options = {key: shape.pop(key) for key in ("width", "max_width")}
+    options = {key: shape[key] for key in OPTIONS}
     description = {
         "format": FORMAT,
         "architecture": config.architecture,
@@ -53,9 +56,10 @@ def save_generator(
         "height": config.image_height,
         "width": config.image_width,
         "channels": config.image_channels,
-        "classes": classes,
+        "classes": generator.classes,
+        "class_counts": generator.class_counts,
         "value_range": [-1, 1],
-        "images": images,
+        "images": generator.images,
     }
     write_json(folder / DESCRIPTION, description)
 
@@ -102,7 +106,13 @@ def load_generator(folder: Path | str, device: str = "cpu") -> Generator:
         raise GanpipeError(f"{folder / WEIGHTS} cannot be read: {error}") from error
     network.eval().requires_grad_(requires_grad=False)
     network.to(device).to(memory_format=torch.channels_last)
-    return Generator(network, config, description["classes"], description["images"])
+    return Generator(
+        network,
+        config,
+        description["classes"],
+        description["images"],
+        description.get("class_counts", []),
+    )
 
 
 def sample(
@@ -113,24 +123,44 @@ def sample(
     purpose: str = "generate",
     first: int = 0,
     batch: int = 64,
+    label: int | None = None,
 ) -> NDArray[np.uint8]:
     """Images uint8 [n, H, W, C], numbers `first` to `first + n - 1` of a seed.
 
     Each latent is a function of (seed, purpose, image number) alone, and the network always
     sees batches of `batch` aligned to the image number, so that any split of a request gives
-    the same images. `truncation` t < 1 draws from a normal truncated at 2t (Brock et al.,
-    "Large scale GAN training", ICLR 2019, section 3.1, up to the scale of the threshold).
+    the same images. With classes all images are of class number `label`, or each of one drawn
+    by the classes' shares of the training images. `truncation` t < 1 draws from a normal
+    truncated at 2t (Brock et al., "Large scale GAN training", ICLR 2019, section 3.1, up to the
+    scale of the threshold).
     """
     device = next(generator.network.parameters()).device
     parts = []
     start, stop = first // batch, -(-(first + n) // batch)
     for block in range(start, stop):
         latents = latent_vectors(generator.config, seed, purpose, block * batch, batch, truncation)
+        labels = _labels(generator, seed, purpose, block * batch, batch, label)
         with torch.inference_mode():
-            images = generator.network(torch.from_numpy(latents).to(device))
+            images = generator.network(
+                torch.from_numpy(latents).to(device),
+                None if labels is None else torch.from_numpy(labels).to(device),
+            )
         parts.append(to_uint8(images.float().permute(0, 2, 3, 1).cpu().numpy()))
     offset = first - start * batch
     return np.concatenate(parts)[offset : offset + n]
+
+
+def _labels(
+    generator: Generator, seed: int, purpose: str, first: int, count: int, label: int | None
+) -> NDArray[np.int64] | None:
+    """The classes of images number `first` onwards, or None without classes."""
+    if not generator.config.classes:
+        return None
+    if label is not None:
+        return np.full(count, label, dtype=np.int64)
+    if purpose == GRID_PURPOSE:  # every class, side by side
+        return np.arange(first, first + count) % generator.config.classes
+    return randomness.choices(seed, f"{purpose}/labels", first, count, generator.class_counts)
 
 
 def latent_vectors(

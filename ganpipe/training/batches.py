@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ganpipe import randomness
 from ganpipe.data.dataset import Dataset
+
+
+class Batch(NamedTuple):
+    """What one step is shown."""
+
+    real: Tensor
+    """Images float [n, C, H, W] in [-1, 1]."""
+    latents: Tensor
+    """float [n, latent]."""
+    labels: Tensor | None
+    """Classes of the images int64 [n], where the networks are conditional."""
 
 
 class Batches:
@@ -22,30 +36,33 @@ class Batches:
         latent: int,
         device: str = "cpu",
         *,
+        labels: NDArray[np.int64] | None = None,
         ahead: bool | None = None,
     ) -> None:
-        """`ahead`: read the next batch in a thread; None does so where the device is a GPU."""
+        """`labels`: classes of all images int64 [count], for conditional networks.
+
+        `ahead`: read the next batch in a thread; None does so where the device is a GPU.
+        """
         self.dataset, self.seed, self.batch, self.latent = dataset, seed, batch, latent
-        self.device = device
+        self.device, self.labels = device, labels
         ahead = device == "cuda" if ahead is None else ahead
         self._reader = ThreadPoolExecutor(1, "batches") if ahead else None
-        self._next: tuple[int, Future[tuple[Tensor, Tensor]]] | None = None
+        self._next: tuple[int, Future[list[Tensor]]] | None = None
 
-    def at(self, shown: int) -> tuple[Tensor, Tensor]:
-        """Real images float [batch, C, H, W] in [-1, 1] and latents float [batch, latent].
-
-        `shown` is how many images came before.
-        """
-        pixels, latents = self._take(shown)
+    def at(self, shown: int) -> Batch:
+        """The batch that follows after `shown` images."""
         # a copy from pinned memory runs beside the computation
-        pixels, latents = (t.to(self.device, non_blocking=True) for t in (pixels, latents))
-        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0, latents
+        pixels, latents, *labels = (
+            tensor.to(self.device, non_blocking=True) for tensor in self._take(shown)
+        )
+        real = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        return Batch(real, latents, labels[0] if labels else None)
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.shutdown(cancel_futures=True)
 
-    def _take(self, shown: int) -> tuple[Tensor, Tensor]:
+    def _take(self, shown: int) -> list[Tensor]:
         if self._reader is None:
             return self._read(shown)
         if self._next is None or self._next[0] != shown:
@@ -55,12 +72,11 @@ class Batches:
         self._next = (after, self._reader.submit(self._read, after))
         return now
 
-    def _read(self, shown: int) -> tuple[Tensor, Tensor]:
+    def _read(self, shown: int) -> list[Tensor]:
         numbers = randomness.draw_order(self.seed, "reals", shown, self.batch, len(self.dataset))
-        pixels = torch.from_numpy(self.dataset.batch(numbers))
-        latents = torch.from_numpy(
-            randomness.normals(self.seed, "latents", shown, self.batch, self.latent)
-        )
-        if self.device == "cuda":
-            return pixels.pin_memory(), latents.pin_memory()
-        return pixels, latents
+        latents = randomness.normals(self.seed, "latents", shown, self.batch, self.latent)
+        arrays: list[NDArray[Any]] = [self.dataset.batch(numbers), latents]
+        if self.labels is not None:
+            arrays.append(self.labels[numbers])
+        tensors = [torch.from_numpy(array) for array in arrays]
+        return [tensor.pin_memory() for tensor in tensors] if self.device == "cuda" else tensors

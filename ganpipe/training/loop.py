@@ -24,6 +24,7 @@ from ganpipe.errors import GanpipeError
 from ganpipe.events import emit, progress
 from ganpipe.files import replacing_folder
 from ganpipe.networks import Generator, NetworkConfig, sample, save_generator
+from ganpipe.networks.generator import GRID_PURPOSE
 from ganpipe.params import ModelParams, TrainParams
 from ganpipe.training import state
 from ganpipe.training.batches import Batches
@@ -104,7 +105,13 @@ def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkCo
             f"train.batch={train.batch} is more than the {len(dataset)} training images: "
             f"set train.batch to {len(dataset)} or less"
         )
-    return NetworkConfig.of(model, dataset.height, dataset.width, dataset.channels)
+    if model.conditional and not dataset.classes:
+        raise GanpipeError(
+            "model.conditional=true, but the training images have no classes: put them into "
+            "sub-folders named after their classes, or set model.conditional=false"
+        )
+    shape = (dataset.height, dataset.width, dataset.channels)
+    return NetworkConfig.of(model, *shape, len(dataset.classes))
 
 
 def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str:
@@ -134,9 +141,11 @@ class Run:
         self, dataset: Dataset, config: NetworkConfig, params: TrainParams, scratch: Path
     ) -> None:
         self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
+        self.labels = dataset.labels if config.classes else None
         scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params), params)
-        self.batches = Batches(dataset, params.seed, params.batch, config.latent, params.device)
+        shown = (params.seed, params.batch, config.latent, params.device)
+        self.batches = Batches(dataset, *shown, labels=self.labels)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
         self.grids = scratch / "grids"
@@ -197,10 +206,17 @@ class Run:
             f"(now {self.params.r1:g}, {self.params.r2:g}), or train.precision=float32"
         )
 
+    def _generator(self) -> Generator:
+        """The moving average as it stands."""
+        average, images = self.trainer.networks.average, self.trainer.images
+        if self.labels is None:
+            return Generator(average, self.config, [], images)
+        counts = np.bincount(self.labels, minlength=self.config.classes).tolist()
+        return Generator(average, self.config, self.dataset.classes, images, counts)
+
     def _grid(self) -> None:
         """A grid of the average's samples for fixed latents, numbered by the images shown."""
-        average = Generator(self.trainer.networks.average, self.config, [], self.trainer.images)
-        made = sample(average, GRID, self.params.seed, purpose="grid")
+        made = sample(self._generator(), GRID, self.params.seed, purpose=GRID_PURPOSE)
         name = f"grid-{self.trainer.images:012d}.png"
         images.write_png(self.grids / name, images.grid(made))
 
@@ -225,9 +241,8 @@ class Run:
 
     def write_outputs(self, outputs: dict[str, Path]) -> None:
         """The generator with its curves and grids, and the full state that belongs to it."""
-        average = self.trainer.networks.average
         with replacing_folder(outputs["model"]) as folder:
-            save_generator(folder, average, self.config, [], self.trainer.images)
+            save_generator(folder, self._generator())
             shutil.copyfile(self.history.path, folder / "history.jsonl")
             write_curves(self.history.read(), folder / "curves.csv")
             shutil.copytree(self.grids, folder / "grids")

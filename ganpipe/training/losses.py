@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 
 def rpgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -42,6 +42,44 @@ def ns_generator(real: Tensor, fake: Tensor) -> Tensor:
     return softplus(-fake)
 
 
+def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """((D(x) - 1)^2 + D(G(z))^2) / 2.
+
+    Mao et al., "Least squares generative adversarial networks" (ICCV 2017), equation 9.
+    """
+    return 0.5 * ((real - 1.0).square() + fake.square())
+
+
+def lsgan_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """(D(G(z)) - 1)^2 / 2 (ibid.)."""
+    del real
+    return 0.5 * (fake - 1.0).square()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))).
+
+    Lim and Ye, "Geometric GAN" (2017); Miyato et al., "Spectral normalization for generative
+    adversarial networks" (ICLR 2018), equation 16.
+    """
+    return relu(1.0 - real) + relu(1.0 + fake)
+
+
+def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """D(G(z)) - D(x): minus the Wasserstein distance, where D is 1-Lipschitz.
+
+    Arjovsky, Chintala and Bottou, "Wasserstein GAN" (ICML 2017), equation 3. Without a penalty
+    (train.r1, train.r2) nothing bounds it.
+    """
+    return fake - real
+
+
+def raise_score(real: Tensor, fake: Tensor) -> Tensor:
+    """-D(G(z)): the generator of both, hinge and Wasserstein."""
+    del real
+    return -fake
+
+
 @dataclass(frozen=True)
 class Loss:
     """A pair of objectives; both take (real scores, fake scores), float [n] each."""
@@ -55,6 +93,9 @@ class Loss:
 LOSSES = {
     "rpgan": Loss(rpgan_discriminator, rpgan_generator, relativistic=True),
     "ns": Loss(ns_discriminator, ns_generator, relativistic=False),
+    "lsgan": Loss(lsgan_discriminator, lsgan_generator, relativistic=False),
+    "hinge": Loss(hinge_discriminator, raise_score, relativistic=False),
+    "wgan": Loss(wgan_discriminator, raise_score, relativistic=False),
 }
 
 

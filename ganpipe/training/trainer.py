@@ -72,27 +72,33 @@ class Trainer:
         enabled = self.params.precision == "bf16"
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=enabled)
 
-    def step(self, real: Tensor, latents: Tensor) -> None:
+    def step(self, real: Tensor, latents: Tensor, labels: Tensor | None = None) -> None:
         """One step of each network on real images float [n, C, H, W] and latents [n, latent].
 
-        The discriminator learns first; the generator answers to the new discriminator with the
-        same fakes, which saves a forward pass of the generator.
+        labels: the classes int64 [n] of the real images, which the generated ones get too, so
+        that relativistic pairs are of one class. The discriminator learns first; the generator
+        answers to the new discriminator with the same fakes, which saves a forward pass of the
+        generator.
         """
         penalise = self.steps % self.params.penalty_every == 0
         with self._autocast():
-            fake = self.networks.generator(latents)
-        self._discriminator_step(real, fake.detach().float(), penalise=penalise)
-        self._generator_step(real, fake)
+            fake = self.networks.generator(latents, labels)
+        self._discriminator_step(real, fake.detach().float(), labels, penalise=penalise)
+        self._generator_step(real, fake, labels)
         self.images += real.shape[0]
         self.steps += 1
         self._update_average(real.shape[0])
 
-    def _discriminator_step(self, real: Tensor, fake: Tensor, *, penalise: bool) -> None:
+    def _discriminator_step(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, *, penalise: bool
+    ) -> None:
         both = torch.cat([real, fake]).contiguous(memory_format=layout(self.params))
         penalise = penalise and self.params.r1 + self.params.r2 > 0
         both.requires_grad_(penalise)
         with self._autocast():
-            scores = self.networks.discriminator(both)
+            scores = self.networks.discriminator(
+                both, None if labels is None else torch.cat([labels, labels])
+            )
         scores_real, scores_fake = scores.float().chunk(2)
         losses = self.loss.discriminator(scores_real, scores_fake)
         total = losses.mean()
@@ -110,12 +116,13 @@ class Trainer:
             score_fake=scores_fake.mean(),
         )
 
-    def _generator_step(self, real: Tensor, fake: Tensor) -> None:
+    def _generator_step(self, real: Tensor, fake: Tensor, labels: Tensor | None) -> None:
         discriminator = self.networks.discriminator
         with frozen(discriminator), self._autocast():
-            scores_fake = discriminator(fake).float()
-            with torch.no_grad():
-                scores_real = discriminator(real).float() if self.loss.relativistic else scores_fake
+            scores_real = scores_fake = discriminator(fake, labels).float()
+            if self.loss.relativistic:
+                with torch.no_grad():
+                    scores_real = discriminator(real, labels).float()
         total = self.loss.generator(scores_real, scores_fake).mean()
         self._apply("generator", total)
         self._note(loss_generator=total)

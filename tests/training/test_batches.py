@@ -30,7 +30,8 @@ def readers() -> list[threading.Thread]:
 
 
 def test_a_batch_is_what_the_counters_say(data: Dataset) -> None:
-    real, latents = Batches(data, 3, 16, 5).at(48)
+    real, latents, labels = Batches(data, 3, 16, 5).at(48)
+    assert labels is None
     numbers = randomness.draw_order(3, "reals", 48, 16, 50)
     expected = data.batch(numbers).transpose(0, 3, 1, 2) / 127.5 - 1
     assert real.shape == (16, 3, 8, 4)
@@ -51,8 +52,9 @@ def test_a_batch_is_what_the_counters_say(data: Dataset) -> None:
     ],
 )
 def test_read_ahead_is_the_same(data: Dataset, asked: list[int]) -> None:
-    plain = Batches(data, 3, 16, 5, ahead=False)
-    ahead = Batches(data, 3, 16, 5, ahead=True)
+    classes = np.arange(50) % 7
+    plain = Batches(data, 3, 16, 5, labels=classes, ahead=False)
+    ahead = Batches(data, 3, 16, 5, labels=classes, ahead=True)
     for shown in asked:
         for one, other in zip(plain.at(shown), ahead.at(shown), strict=True):
             assert torch.equal(one, other)
@@ -105,3 +107,11 @@ def test_what_goes_wrong_in_the_thread_is_told(data: Dataset) -> None:
         for shown in (16, 32):
             batches.at(shown)
     batches.close()
+
+
+def test_labels_belong_to_their_images(data: Dataset) -> None:
+    classes = np.random.default_rng(1).integers(0, 9, 50)
+    batch = Batches(data, 3, 16, 5, labels=classes).at(48)
+    numbers = randomness.draw_order(3, "reals", 48, 16, 50)
+    assert batch.labels is not None
+    assert np.array_equal(batch.labels.numpy(), classes[numbers])

@@ -27,6 +27,9 @@ def _sigmoid(value):
             -math.log(_sigmoid(REAL)) - math.log(1 - _sigmoid(FAKE)),
             -math.log(_sigmoid(FAKE)),
         ),
+        ("lsgan", 0.5 * (REAL - 1) ** 2 + 0.5 * FAKE**2, 0.5 * (FAKE - 1) ** 2),
+        ("hinge", max(0, 1 - REAL) + max(0, 1 + FAKE), -FAKE),
+        ("wgan", FAKE - REAL, -FAKE),
     ],
 )
 def test_values_by_hand(name, discriminator, generator):
@@ -45,6 +48,7 @@ def test_gradients_against_numeric_differentiation(name, side):
 
 def test_scores_far_apart_stay_finite():
     far = torch.tensor([1e4, -1e4])
+    assert len(LOSSES) == 5
     for loss in LOSSES.values():
         assert torch.isfinite(loss.discriminator(far, -far)).all()
         assert torch.isfinite(loss.generator(far, -far)).all()
