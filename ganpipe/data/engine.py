@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ Tag = TypeVar("Tag")
 T = TypeVar("T")
 R = TypeVar("R")
 SECONDS_TO_CONNECT = 10.0
+SECONDS_BETWEEN_LOOKS = 1.0
 BYTES_UNDER_WAY = 2**28  # of items that are bytes
 
 
@@ -34,12 +35,18 @@ class Engine:
     """Runs a function over lists of items on workers. Open it with `open_engine`."""
 
     def __init__(
-        self, executor: Executor, workers: int, death: type[BaseException], tries: int
+        self,
+        executor: Executor,
+        workers: int,
+        death: type[BaseException],
+        tries: int,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         """`death` is what a future raises for work that ended its worker; `tries` is how often an
-        item is tried alone before it is given up."""
+        item is tried alone before it is given up; `look` raises when no future will ever end."""
         self.workers = workers
         self._executor, self._death, self._tries = executor, death, tries
+        self._look = look
 
     def map(
         self, function: Callable[[list[T]], list[R]], chunks: Iterable[tuple[Tag, list[T]]]
@@ -54,7 +61,7 @@ class Engine:
         under_way = 0
         for tag, items in chunks:
             under_way += _bytes(items)
-            waiting.append((tag, items, self._executor.submit(function, items)))
+            waiting.append((tag, items, self._submit(function, items)))
             while len(waiting) > 2 * self.workers + 1 or under_way > BYTES_UNDER_WAY:
                 under_way -= _bytes(waiting[0][1])
                 yield self._finish(function, *waiting.popleft())
@@ -69,7 +76,7 @@ class Engine:
         future: Future[list[R]],
     ) -> tuple[Tag, list[T], list[R | WorkerDied]]:
         try:
-            return tag, items, list(future.result())
+            return tag, items, self._result(future)
         except self._death:
             results: list[R | WorkerDied] = []
             for item in items:
@@ -80,8 +87,17 @@ class Engine:
     def _alone(self, function: Callable[[list[T]], list[R]], item: T) -> R | WorkerDied:
         for _ in range(self._tries):
             with suppress(self._death):
-                return self._executor.submit(function, [item]).result()[0]
+                return self._result(self._submit(function, [item]))[0]
         return WorkerDied()
+
+    def _submit(self, function: Callable[[list[T]], list[R]], items: list[T]) -> Future[list[R]]:
+        self._look()
+        return self._executor.submit(function, items)
+
+    def _result(self, future: Future[list[R]]) -> list[R]:
+        while not wait([future], SECONDS_BETWEEN_LOOKS).done:
+            self._look()
+        return future.result()
 
 
 def _bytes(items: Sequence[object]) -> int:
@@ -121,10 +137,16 @@ def _dask(address: str) -> Iterator[Engine]:
             f"compute.address={address}: no Dask scheduler answers there ({error}): start one "
             f"with `dask scheduler`, correct the address, or set compute.engine=local"
         ) from None
+
+    def look() -> None:
+        # a task that was submitted while the connection broke is never cancelled
+        if client.status not in ("running", "connecting"):
+            raise CancelledError
+
     try:
         # a scheduler tries several times before it calls a task deadly
         workers = _dask_workers(client, address)
-        yield Engine(client.get_executor(pure=False), workers, KilledWorker, tries=1)
+        yield Engine(client.get_executor(pure=False), workers, KilledWorker, tries=1, look=look)
     except CancelledError:
         raise GanpipeError(
             f"compute.address={address}: the Dask scheduler went away in mid-work: start it and "

@@ -154,7 +154,7 @@ def test_a_scheduler_that_goes_away_is_named(cluster: Cluster, jobs: object) -> 
                 cluster.scheduler.kill()
                 began = time.monotonic()
     assert began is not None
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 40
 
 
 def test_a_scheduler_without_workers_or_with_threaded_ones_is_refused(tmp_path: Path) -> None:
