@@ -76,7 +76,7 @@ class Engine:
         future: Future[list[R]],
     ) -> tuple[Tag, list[T], list[R | WorkerDied]]:
         try:
-            return tag, items, self._result(future)
+            return tag, items, [*self._result(future)]
         except self._death:
             results: list[R | WorkerDied] = []
             for item in items:
