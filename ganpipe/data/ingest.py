@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def ingest(
     Returns the summary. Raises GanpipeError when too little is left or a limit is broken.
     """
     name = f"{params.source} {params.path} {params.labels}"
-    with open_cache(cache_root, name) if cache_root else nullcontext() as cache:
+    opened = open_cache(cache_root, name) if cache_root else nullcontext()
+    with _without_collection(), opened as cache:
         key = _outcome_key(source, params)
         shards = None
         with replacing_folder(output) as folder:
@@ -79,6 +81,18 @@ def ingest(
             passing = set(PASSING) & set(summary["statuses"])
             cache.keep("" if passing else key, output, shards)
     return summary
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for cycles meanwhile: millions of small objects, and none among them."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _outcome_key(source: Source, params: DataParams) -> str:

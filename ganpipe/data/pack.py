@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _BUFFER = 2**20  # bytes
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One file to pack."""
 
     path: str
@@ -38,9 +37,7 @@ def write_shard(path: Path, members: Sequence[Member], contents: Iterable[bytes]
     """Write members in their order, with the bytes of each."""
     with path.open("wb", buffering=_BUFFER) as shard:
         for member, content in zip(members, contents, strict=True):
-            shard.write(_header(member))
-            shard.write(content)
-            shard.write(bytes(-len(content) % _BLOCK))
+            shard.write(b"".join((_header(member), content, bytes(-len(content) % _BLOCK))))
         shard.write(bytes(2 * _BLOCK))
 
 
@@ -64,11 +61,10 @@ class ShardReader:
         self._file: IO[bytes] | None = None
 
     def read(self, path: Path, offset: int, size: int) -> bytes:
-        if self._file is None or path != self._path:
+        if self._file is None or (path is not self._path and path != self._path):
             self.close()
-            self._path, self._file = path, path.open("rb")
-        self._file.seek(offset)
-        return self._file.read(size)
+            self._path, self._file = path, path.open("rb", buffering=0)
+        return os.pread(self._file.fileno(), size, offset)
 
     def close(self) -> None:
         if self._file is not None:

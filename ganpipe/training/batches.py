@@ -55,7 +55,7 @@ class Batches:
         pixels, latents, *labels = (
             tensor.to(self.device, non_blocking=True) for tensor in self._take(shown)
         )
-        real = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        real = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         return Batch(real, latents, labels[0] if labels else None)
 
     def close(self) -> None:
