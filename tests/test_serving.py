@@ -130,7 +130,8 @@ def test_mlflow_serves_images_over_http(
 def test_a_package_holds_no_pickle_and_its_own_code(workspace: Path, tmp_path: Path) -> None:
     package(workspace, tmp_path / "model")
     suffixes = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
-    assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".lock", ""}
+    documents = {".txt", ".md", ".html"}
+    assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".lock", "", *documents}
     assert (tmp_path / "model/code/ganpipe/networks/generator.py").is_file()
     requirements = (tmp_path / "model/requirements.txt").read_text().splitlines()
     assert {line.split("==")[0] for line in requirements} >= {"mlflow", "torch", "safetensors"}

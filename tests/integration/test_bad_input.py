@@ -54,7 +54,7 @@ def test_a_typo_in_params_yaml(checkout, tmp_path):
 
 def test_a_resolution_the_network_cannot_make(checkout):
     done = checkout.call("ganpipe", "run", "--set", "data.resolution=30", check=False)
-    _refused(done, "30x30", "28, 32", "data.resolution")
+    _refused(done, "30x30", "[28, 28], [32, 32]", "data.resolution")
 
 
 def test_an_empty_folder(checkout, tmp_path):
