@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from ganpipe.data.examine import Facts, Limits
-from ganpipe.data.manifest import MANIFEST, read_manifest
-from ganpipe.errors import GanpipeError
+from ganpipe.data.manifest import MANIFEST
 from ganpipe.files import read_json, replacing, sha256, write_json
 
 _LIBRARIES = ("imagehash", "numpy", "pi-heif", "pillow", "scipy")
@@ -37,6 +36,16 @@ class Seen(NamedTuple):
     sha256: str
     bytes: int
     """As many as were read."""
+
+
+class Packed(NamedTuple):
+    """Where the last ingest packed a file."""
+
+    shard: Path
+    offset: int
+    """Of its bytes."""
+    path: str
+    """What it was called."""
 
 
 class IngestCache:
@@ -95,19 +104,25 @@ class IngestCache:
                 link_or_copy(kept, folder / name)
         return True
 
-    def packed(self) -> dict[str, tuple[Path, int]]:
-        """Where the last ingest packed bytes: sha256 -> shard and offset."""
+    def packed(self) -> dict[str, Packed]:
+        """Where the last ingest packed bytes, by their sha256."""
+        import pandas as pd
+
         result = _read(self.folder / RESULT)
         if not result or self._untouched(MANIFEST) is None:
             return {}
         shards = {name: self._untouched(kept) for name, kept in result["files"].items()}
+        names = ["sha256", "shard", "offset", "path"]
         try:
-            rows = read_manifest(self.folder)
-        except GanpipeError:  # of another version
+            rows = pd.read_parquet(self.folder / MANIFEST, columns=names)
+        except (OSError, ValueError):  # of another version
             return {}
-        columns = (rows[name].tolist() for name in ("sha256", "shard", "offset"))
-        places = ((digest, shards.get(name), at) for digest, name, at in zip(*columns, strict=True))
-        return {digest: (shard, at) for digest, shard, at in places if shard is not None}
+        columns = (rows[name].tolist() for name in names)
+        return {
+            digest: Packed(shard, at, path)
+            for digest, name, at, path in zip(*columns, strict=True)
+            if (shard := shards.get(name)) is not None
+        }
 
     def keep(self, key: str, output: Path, shards: dict[str, str]) -> None:
         """Keep the outcome in `output`, made under `key`, and nothing else.

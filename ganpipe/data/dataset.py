@@ -46,7 +46,8 @@ class Dataset:
     def _map(self) -> None:
         _allow_open_files()  # each mapped shard keeps one open
         paths = sorted(self.folder.glob("images-*.npy"))
-        self.shards = [np.load(path, mmap_mode="r") for path in paths]
+        # plain arrays: every index into a memmap would make another one
+        self.shards = [np.asarray(np.load(path, mmap_mode="r")) for path in paths]
         self._touched = 0
 
     def __len__(self) -> int:
@@ -69,12 +70,12 @@ class Dataset:
 
     def _gathered(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         if len(self.shards) == 1:  # one copy less
-            return np.asarray(self.shards[0][numbers])
+            return self.shards[0][numbers]
         images = np.empty((len(numbers), self.height, self.width, self.channels), np.uint8)
         owners = np.searchsorted(self.starts, numbers, side="right") - 1
-        for owner in np.unique(owners):
-            here = owners == owner
-            images[here] = self.shards[owner][numbers[here] - self.starts[owner]]
+        places = numbers - self.starts[owners]
+        for row, (owner, place) in enumerate(zip(owners.tolist(), places.tolist(), strict=True)):
+            images[row] = self.shards[owner][place]
         return images
 
 

@@ -145,7 +145,8 @@ class _Search:
             for path in sorted(here, key=lambda path: packed[self.unhashed[path].sha256]):
                 seen = self.unhashed[path]
                 entry = self.found.entries[self.unread[path]]
-                yield entry, reader.read(*packed[seen.sha256], seen.bytes)
+                place = packed[seen.sha256]
+                yield entry, reader.read(place.shard, place.offset, seen.bytes)
         wanted = [self.found.entries[n] for path, n in self.unread.items() if path not in here]
         yield from self.source.read(wanted)
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganpipe.data.cache import IngestCache, facts_key, link_or_copy, open_cache
+from ganpipe.data.cache import IngestCache, Packed, facts_key, link_or_copy, open_cache
 from ganpipe.data.decode import canonical, flatten, open_image
 from ganpipe.data.examine import WHITE
 from ganpipe.data.find import PASSING, Spool, find, limits_of
@@ -21,7 +21,9 @@ from ganpipe.data.pack import (
     SHARD_BYTES,
     Member,
     ShardReader,
+    extent,
     offsets,
+    record,
     signature,
     write_shard,
 )
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+MOST_AT_ONCE = 2**23  # bytes copied from an old shard in one piece
 # what ingest reads of section data, as dvc.yaml lists it
 PARAMETERS = (
     "source",
@@ -161,19 +164,33 @@ def _pack(
     _read_again(source, [m for m in unread.values() if m.sha256 not in packed], spool)
     with ShardReader() as reader:
         for name, part in fresh.items():
-            write_shard(folder / name, part, _contents(part, spool, packed, reader))
+            write_shard(folder / name, _records(part, spool, packed, reader))
     return {name: signed for name, (_, signed) in plan.items()}
 
 
-def _contents(
-    members: list[Member], spool: Spool, packed: dict[str, tuple[Path, int]], reader: ShardReader
+def _records(
+    members: list[Member], spool: Spool, packed: dict[str, Packed], reader: ShardReader
 ) -> Iterator[bytes]:
-    """The bytes of each member, just read or packed by an earlier ingest."""
+    """What a shard is made of: members just read, and runs of members copied from old shards."""
+    shard, start, end = Path(), 0, 0  # the run so far
     for member in members:
-        if member.path in spool.places:
-            yield spool.read(member.path, member.size)
+        place = None if member.path in spool.places else packed[member.sha256]
+        if place is not None and place.path == member.path:
+            first, last = extent(member, place.offset)
+            if place.shard == shard and first == end and last - start < MOST_AT_ONCE:
+                end = last
+                continue
+        if end > start:
+            yield reader.read(shard, start, end - start)
+            start = end = 0
+        if place is None:
+            yield record(member, spool.read(member.path, member.size))
+        elif place.path != member.path:
+            yield record(member, reader.read(place.shard, place.offset, member.size))
         else:
-            yield reader.read(*packed[member.sha256], member.size)
+            shard, start, end = place.shard, first, last
+    if end > start:
+        yield reader.read(shard, start, end - start)
 
 
 def _write_previews(

@@ -33,12 +33,23 @@ def signature(members: Sequence[Member]) -> str:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, members: Sequence[Member], contents: Iterable[bytes]) -> None:
-    """Write members in their order, with the bytes of each."""
+def write_shard(path: Path, records: Iterable[bytes]) -> None:
+    """Write records one after another: of a member each, or of several copied from a shard."""
     with path.open("wb", buffering=_BUFFER) as shard:
-        for member, content in zip(members, contents, strict=True):
-            shard.write(b"".join((_header(member), content, bytes(-len(content) % _BLOCK))))
+        for each in records:
+            shard.write(each)
         shard.write(bytes(2 * _BLOCK))
+
+
+def record(member: Member, content: bytes) -> bytes:
+    """All that a shard holds of a member: header, bytes, and zeros up to a whole block."""
+    return b"".join((_header(member), content, bytes(-len(content) % _BLOCK)))
+
+
+def extent(member: Member, offset: int) -> tuple[int, int]:
+    """Where the record of a member begins and ends whose bytes begin at `offset`."""
+    header = _BLOCK if _is_plain(member) else len(_header(member))
+    return offset - header, offset - -member.size // _BLOCK * _BLOCK
 
 
 def offsets(members: Sequence[Member]) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from ganpipe.data import preprocess as module
 from ganpipe.data.dataset import Dataset
 from ganpipe.data.ingest import ingest
 from ganpipe.data.manifest import COLUMNS, read_manifest, write_manifest
-from ganpipe.data.pack import Member, offsets, write_shard
+from ganpipe.data.pack import Member, offsets, record, write_shard
 from ganpipe.data.pixels import Shape, to_pixels
 from ganpipe.data.preprocess import preprocess
 from ganpipe.data.sources.digits import Digits
@@ -217,7 +217,7 @@ def packed(folder: Path, count: int, payload: bytes) -> None:
     folder.mkdir()
     digest = hashlib.sha256(payload).hexdigest()
     members = [Member(f"{n:06d}.png", len(payload), digest) for n in range(count)]
-    write_shard(folder / "raw-00000.tar", members, (payload for _ in members))
+    write_shard(folder / "raw-00000.tar", (record(member, payload) for member in members))
     frame = pd.DataFrame({"path": [member.path for member in members]})
     values = {
         **dict.fromkeys(COLUMNS, ""),

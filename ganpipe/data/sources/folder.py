@@ -144,7 +144,7 @@ def listed(folder: Path) -> tuple[list[Entry], dict[str, bytes]]:
 
 def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
     """Name relative to the root, bytes, time of change and status, in the order of the disk."""
-    reader = _Reader.this()
+    unusable = _Reader.this().unusable
     waiting = [b""]
     while waiting:
         prefix = waiting.pop()
@@ -163,8 +163,7 @@ def _walk(root: bytes) -> Iterator[tuple[bytes, int, int, str]]:
                         about = item.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # gone since the folder was opened: no file of this listing
-                    status = reader.unusable(about)
-                    yield prefix + name, about.st_size, about.st_mtime_ns, status
+                    yield prefix + name, about.st_size, about.st_mtime_ns, unusable(about)
         except OSError as error:
             raise GanpipeError(
                 f"{error.filename!r} cannot be read ({error.strerror}): give this user the right "

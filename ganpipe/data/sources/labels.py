@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ganpipe.data.sources.base import HIDDEN, Entry
@@ -124,8 +125,9 @@ def labelled(
             said, caption = rows.get(path, ("", ""))
             label = said if by_table else label
         status = entry.status or ("no-label" if must and not label else "")
-        fields = (path, entry.size, entry.tag, label, entry.split, caption, status)
-        result.append(Entry._make(fields))
+        if label or caption or status is not entry.status:
+            entry = Entry(path, entry.size, entry.tag, label, entry.split, caption, status)
+        result.append(entry)
     gone = [Entry(path, 0, "") for path in rows if path not in seen]
     if table is not None and rows and len(gone) == len(rows) and seen:
         raise GanpipeError(
@@ -136,7 +138,7 @@ def labelled(
     for entry in gone:
         said, caption = rows[entry.path]
         result.append(entry._replace(label=said, caption=caption, status="missing"))
-    return sorted(result, key=lambda entry: entry.path)
+    return sorted(result, key=itemgetter(0))
 
 
 def with_table(digest: str, table: Table | None) -> str:
