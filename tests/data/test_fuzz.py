@@ -307,7 +307,8 @@ def test_mutated_archives_end_in_statuses_or_a_clear_refusal(child, kind, tmp_pa
 )
 @pytest.mark.parametrize("child", ["culprit"], indirect=True)
 def test_what_no_decoder_may_do_is_noticed(child, what, words, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "SECONDS_A_CASE", 1.0)
+    if what == "hang":
+        monkeypatch.setattr(sys.modules[__name__], "SECONDS_A_CASE", 1.0)
     assert judge(child, "culprit", 0, b"") == {"ok"}
     with pytest.raises((AssertionError, pytest.fail.Exception), match=words):
         judge(child, "culprit", 1, what.encode())
