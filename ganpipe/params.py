@@ -94,9 +94,9 @@ class DataParams(Section):
     near_duplicates: Annotated[
         Literal["keep", "set-aside-across", "set-aside"],
         Field(
-            description="images of a class that look alike by their perceptual hash, which sees "
-            "no colours. set-aside-across: only "
-            "where one would train and the other test; set-aside: all but the first by path"
+            description="images that look alike by their perceptual hash, which sees no colours. "
+            "set-aside-across: only where one would train and the other test; set-aside: also all "
+            "but the first by path of each class"
         ),
     ] = "keep"
     near_distance: Annotated[

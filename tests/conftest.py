@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+
+from ganpipe.addresses import opener
 
 MlflowServer = Callable[[Path, int], AbstractContextManager[str]]
 
@@ -45,7 +46,7 @@ def _mlflow_server(state: Path, port: int) -> Iterator[str]:
         deadline = time.monotonic() + 90
         while True:
             try:
-                urllib.request.urlopen(f"{address}/health", timeout=2)  # noqa: S310 - loopback
+                opener(address).open(f"{address}/health", timeout=2)
                 break
             except OSError:
                 assert server.poll() is None, log.read_text()

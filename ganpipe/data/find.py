@@ -61,8 +61,9 @@ def find(
 ) -> Found:
     """Read and examine what the cache does not know; bytes that can be used go to the spool."""
     search = _Search(source, limits_of(params), cache)
-    if known := len(source.entries) - len(search.unread):
-        print(f"ingest: {len(search.unread)} files are new or changed, {known} are known")
+    readable = sum(not entry.status for entry in source.entries)
+    if known := readable - len(search.unread):
+        print(f"ingest: {known} files are known, {len(search.unread)} are looked at")
     with progress("ingest", "reading images", len(source.entries)) as bar:
         search.read(compute, spool, bar)
     search.save()

@@ -79,15 +79,14 @@ def _sides(pixels_sha256: pd.Series[str], test_fraction: float) -> list[str]:
 
 
 def _set_near_duplicates_aside(frame: pd.DataFrame, params: DataParams) -> None:
+    good = frame[_good(frame)]
+    hashes = np.array([int(bits, 16) for bits in good["perceptual_hash"]], dtype=np.uint64)
+    sides, labels = good["split"].tolist(), good["label"].tolist()
     across = params.near_duplicates == "set-aside-across"
-    # within a class: the hash is of shapes alone, and colours may be what tells classes apart
-    for _, good in frame[_good(frame)].groupby("label"):
-        hashes = np.array([int(bits, 16) for bits in good["perceptual_hash"]], dtype=np.uint64)
-        sides = good["split"].tolist()
-        repeats = near_duplicates(hashes, sides, params.near_distance, across=across)
-        rows = good.index[list(repeats)]
-        frame.loc[rows, "status"] = "near-duplicate-of"
-        frame.loc[rows, "of"] = good["path"].iloc[list(repeats.values())].to_numpy()
+    repeats = near_duplicates(hashes, sides, labels, params.near_distance, across=across)
+    rows = good.index[list(repeats)]
+    frame.loc[rows, "status"] = "near-duplicate-of"
+    frame.loc[rows, "of"] = good["path"].iloc[list(repeats.values())].to_numpy()
 
 
 def summarise(frame: pd.DataFrame, source: Source, params: DataParams) -> dict[str, Any]:

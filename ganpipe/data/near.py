@@ -11,30 +11,36 @@ _PAIRS_AT_ONCE = 2**22
 
 
 def near_duplicates(
-    hashes: NDArray[np.uint64], sides: Sequence[str], distance: int, *, across: bool
+    hashes: NDArray[np.uint64],
+    sides: Sequence[str],
+    labels: Sequence[str],
+    distance: int,
+    *,
+    across: bool,
 ) -> dict[int, int]:
     """Which images repeat an earlier one: number of the repeating image -> number of the kept one.
 
-    `hashes` uint64 [n] in the order that decides who is earlier, `sides` `train` or `test` for
-    each. An image is set aside when a kept earlier one is within `distance` bits; with `across`
-    only when that one is on the other side. Set-aside images set nothing else aside.
+    `hashes` uint64 [n] in the order that decides who is earlier; `sides` (`train` or `test`) and
+    `labels` of each. An image is set aside when a kept earlier one is within `distance` bits and
+    on the other side, whatever its class, or without `across` also when it is of the same class:
+    the hash is of shapes alone, and colours may be what tells classes apart. Set-aside images
+    set nothing else aside.
     """
     unique, which = np.unique(hashes, return_inverse=True)
     neighbours = _neighbours(unique, distance)
-    kept: dict[tuple[int, str], int] = {}
+    kept: dict[int, dict[tuple[str, str], int]] = {}
     repeats: dict[int, int] = {}
-    for number, (group, side) in enumerate(zip(which.tolist(), sides, strict=True)):
-        looked_at = ({"train", "test"} - {side}) if across else {"train", "test"}
+    for number, (group, side, label) in enumerate(zip(which.tolist(), sides, labels, strict=True)):
         earlier = [
-            kept[near, other]
+            first
             for near in (group, *neighbours.get(group, ()))
-            for other in looked_at
-            if (near, other) in kept
+            for (its_side, its_label), first in kept.get(near, {}).items()
+            if its_side != side or (not across and its_label == label)
         ]
         if earlier:
             repeats[number] = min(earlier)
         else:
-            kept.setdefault((group, side), number)
+            kept.setdefault(group, {}).setdefault((side, label), number)
     return repeats
 
 

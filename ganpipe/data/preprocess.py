@@ -111,7 +111,7 @@ def _write_split(
             header = {"descr": "|u1", "fortran_order": False, "shape": (stop - start, *one)}
             np.lib.format.write_array_header_1_0(shard, header)
             for _ in range(start, stop):
-                pixels = next(images).tobytes()
+                pixels = next(images).data
                 shard.write(pixels)
                 digest.update(pixels)
                 bar.advance()
@@ -172,6 +172,7 @@ def _chunks(
 def read_payloads(raw: Path, rows: pd.DataFrame) -> Iterator[bytes]:
     """The packed bytes of the given manifest rows, in their order."""
     places = (rows[name].tolist() for name in ("shard", "offset", "bytes"))
+    paths = {name: raw / name for name in rows["shard"].unique()}
     with ShardReader() as reader:
         for shard, offset, size in zip(*places, strict=True):
-            yield reader.read(raw / shard, offset, size)
+            yield reader.read(paths[shard], offset, size)

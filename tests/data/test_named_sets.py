@@ -4,6 +4,7 @@ import hashlib
 import io
 import tarfile
 import time
+import urllib.request
 import zipfile
 
 import numpy as np
@@ -254,6 +255,8 @@ def no_network(monkeypatch, tmp_path, free_port):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.setenv("GANPIPE_STATE", str(tmp_path / "state"))
+    # urllib keeps the opener of its first request, with the proxies of that moment
+    monkeypatch.setattr(urllib.request, "_opener", None)
     monkeypatch.setattr(FashionMnist, "places", ())
 
 

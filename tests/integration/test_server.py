@@ -153,7 +153,7 @@ def is_up(url: str) -> bool:
 def call(url: str, body: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(url, headers={"content-type": "application/json"})  # noqa: S310
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(request, data, timeout=30) as response:  # noqa: S310 - loopback
+    with addresses.opener(url).open(request, data, timeout=30) as response:
         return json.load(response)
 
 

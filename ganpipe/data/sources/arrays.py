@@ -6,6 +6,7 @@ import gzip
 import math
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,16 +42,17 @@ class Stack:
     """The images [H, W, C] of some ascending numbers, one by one."""
 
 
-class ArraySource:
+class ArraySource(ABC):
     """What sources of arrays share; a subclass has a kind, stacks and perhaps classes."""
 
     kind: str
     resolution = 0
     layout = "{folder}{index:08d}.png"
 
-    @cached_property
+    @property
+    @abstractmethod
     def stacks(self) -> Sequence[Stack]:
-        raise NotImplementedError
+        """The arrays, one for each side that is published, or one."""
 
     @property
     def classes(self) -> list[str]:

@@ -8,19 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
-from ganpipe.data.sources.base import HIDDEN, LARGEST_FILE, Entry, digest_of
-from ganpipe.data.sources.labels import (
-    Table,
-    find_table,
-    labelled,
-    read_table,
-    table_paths,
-    with_table,
-)
+from ganpipe.data.sources.base import HIDDEN, LARGEST_FILE, Entry
 from ganpipe.data.sources.names import distinct, text_of
+from ganpipe.data.sources.pile import Pile
 from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 
@@ -28,18 +20,16 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", "
 _LITTER = (b"__macosx", b"thumbs.db", b"desktop.ini")  # of macOS and Windows
 
 
-class Folder:
-    """Images below a folder, recursively; hidden files and folders are named, not looked at.
+class Folder(Pile):
+    """Images below a folder.
 
-    `labels` is data.labels. Raises GanpipeError when there is no such folder or nothing in it.
+    `labels` is data.labels. The tag of an entry is its time of change in ns. Raises GanpipeError
+    when there is no such folder or nothing in it.
     """
-
-    resolution = 0
-    classes: list[str] = []  # noqa: RUF012 - the protocol's; names come with the entries
 
     def __init__(self, path: str, labels: str = "auto") -> None:
         self.folder = local_path(path)
-        self.labels = labels
+        self.labels, self.shown = labels, str(self.folder)
         if self.folder.is_dir():
             return
         if self.folder.name.lower().endswith(ARCHIVES) and self.folder.is_file():
@@ -50,27 +40,27 @@ class Folder:
             f"(its absolute path; now in {Path.cwd()})"
         )
 
-    @cached_property
-    def entries(self) -> list[Entry]:
-        """Every file, ordered by path; the tag is its time of change in ns."""
-        files = self._listing[0]
-        if not files:
-            raise GanpipeError(
-                f"data.path={self.folder} holds no files: put images there, or in sub-folders "
-                f"named after their classes"
-            )
-        tables = set(table_paths([""]))
-        images = (file for file in files if file.status or file.path not in tables)
-        return labelled(images, self.labels, self._table)
+    @property
+    def files(self) -> list[Entry]:
+        return self._listing[0]
 
-    def fingerprint(self) -> dict[str, Any]:
-        entries = self.entries
-        return {
-            "source": "folder",
-            "count": len(entries),
-            "bytes": sum(entry.size for entry in entries),
-            "digest": with_table(digest_of(entries), self._table),
-        }
+    def payload(self, path: str) -> bytes:
+        name = self._listing[1].get(path) or path.encode()
+        with open(os.path.join(os.fsencode(self.folder), name), "rb") as file:  # noqa: PTH118, PTH123 - a name of bytes
+            return file.read()
+
+    def nothing(self) -> GanpipeError:
+        return GanpipeError(
+            f"data.path={self.shown} holds no files: put images there, or in sub-folders "
+            f"named after their classes"
+        )
+
+    def unread(self, path: str, error: Exception) -> GanpipeError:
+        reason = getattr(error, "strerror", None) or error
+        return GanpipeError(
+            f"{self.shown}/{shown(path)} cannot be read ({reason}): give this user the right to, "
+            f"or run again when the disk or the network behind it answers"
+        )
 
     def read(self, wanted: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         """Payloads in path order."""
@@ -79,39 +69,20 @@ class Folder:
                 yield entry, b""
                 continue
             try:
-                payload = self._payload(entry.path)
+                payload = self.payload(entry.path)
             except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
                 yield entry._replace(status="missing"), b""
             except PermissionError:
                 yield entry._replace(status="not-readable"), b""
             except OSError as error:
                 # of the disk, not of the file: set aside, it would be missing for good
-                raise GanpipeError(
-                    f"{self.folder}/{shown(entry.path)} cannot be read ({error.strerror}): run "
-                    f"again when the disk or the network behind it answers"
-                ) from error
+                raise self.unread(entry.path, error) from error
             else:
                 yield entry, payload
-
-    def _payload(self, path: str) -> bytes:
-        name = self._listing[1].get(path) or path.encode()
-        with open(os.path.join(os.fsencode(self.folder), name), "rb") as file:  # noqa: PTH118, PTH123 - a name of bytes
-            return file.read()
 
     @cached_property
     def _listing(self) -> tuple[list[Entry], dict[str, bytes]]:
         return listed(self.folder)
-
-    @cached_property
-    def _table(self) -> Table | None:
-        files = {file.path for file in self._listing[0] if "/" not in file.path and not file.status}
-        path = find_table(files, [""], self.labels, str(self.folder))
-        if not path:
-            return None
-        try:
-            return read_table(self._payload(path), path, self.labels, str(self.folder))
-        except OSError as error:
-            raise GanpipeError(f"{self.folder}/{path} cannot be read: {error.strerror}") from error
 
 
 def local_path(path: str) -> Path:
