@@ -45,6 +45,13 @@ def normals(seed: int, purpose: str, first: int, count: int, size: int) -> NDArr
     return pairs.reshape(count, 2 * raw.shape[1])[:, :size].astype(np.float32)
 
 
+def uniforms(seed: int, purpose: str, first: int, count: int, size: int) -> NDArray[np.float32]:
+    """Numbers in [0, 1) for `count` images from number `first`: float32 [count, size]."""
+    raw = words(seed, purpose, first, count, size)
+    # 24 bits are what float32 holds below 1
+    return ((raw >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
+
+
 def choices(
     seed: int, purpose: str, first: int, count: int, weights: Sequence[int]
 ) -> NDArray[np.int64]:

@@ -23,6 +23,8 @@ class Batch(NamedTuple):
     """float [n, latent]."""
     labels: Tensor | None
     """Classes of the images int64 [n], where the networks are conditional."""
+    draws: Tensor | None = None
+    """Uniform in [0, 1), float32 [n, DRAWS], where a step has more that is random."""
 
 
 class Batches:
@@ -37,32 +39,36 @@ class Batches:
         device: str = "cpu",
         *,
         labels: NDArray[np.int64] | None = None,
+        draws: int = 0,
         ahead: bool | None = None,
     ) -> None:
         """`labels`: classes of all images int64 [count], for conditional networks.
 
+        `draws`: how many more numbers each image of a step needs (augmentation, WGAN-GP).
+
         `ahead`: read the next batch in a thread; None does so where the device is a GPU.
         """
         self.dataset, self.seed, self.batch, self.latent = dataset, seed, batch, latent
-        self.device, self.labels = device, labels
+        self.device, self.labels, self.draws = device, labels, draws
         ahead = device == "cuda" if ahead is None else ahead
         self._reader = ThreadPoolExecutor(1, "batches") if ahead else None
-        self._next: tuple[int, Future[list[Tensor]]] | None = None
+        self._next: tuple[int, Future[dict[str, Tensor]]] | None = None
 
     def at(self, shown: int) -> Batch:
         """The batch that follows after `shown` images."""
         # a copy from pinned memory runs beside the computation
-        pixels, latents, *labels = (
-            tensor.to(self.device, non_blocking=True) for tensor in self._take(shown)
-        )
-        real = pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
-        return Batch(real, latents, labels[0] if labels else None)
+        there = {
+            name: tensor.to(self.device, non_blocking=True)
+            for name, tensor in self._take(shown).items()
+        }
+        real = there["pixels"].permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+        return Batch(real, there["latents"], there.get("labels"), there.get("draws"))
 
     def close(self) -> None:
         if self._reader is not None:
             self._reader.shutdown(cancel_futures=True)
 
-    def _take(self, shown: int) -> list[Tensor]:
+    def _take(self, shown: int) -> dict[str, Tensor]:
         if self._reader is None:
             return self._read(shown)
         if self._next is None or self._next[0] != shown:
@@ -72,11 +78,18 @@ class Batches:
         self._next = (after, self._reader.submit(self._read, after))
         return now
 
-    def _read(self, shown: int) -> list[Tensor]:
-        numbers = randomness.draw_order(self.seed, "reals", shown, self.batch, len(self.dataset))
-        latents = randomness.normals(self.seed, "latents", shown, self.batch, self.latent)
-        arrays: list[NDArray[Any]] = [self.dataset.batch(numbers), latents]
+    def _read(self, shown: int) -> dict[str, Tensor]:
+        seed, count = self.seed, self.batch
+        numbers = randomness.draw_order(seed, "reals", shown, count, len(self.dataset))
+        arrays: dict[str, NDArray[Any]] = {
+            "pixels": self.dataset.batch(numbers),
+            "latents": randomness.normals(seed, "latents", shown, count, self.latent),
+        }
         if self.labels is not None:
-            arrays.append(self.labels[numbers])
-        tensors = [torch.from_numpy(array) for array in arrays]
-        return [tensor.pin_memory() for tensor in tensors] if self.device == "cuda" else tensors
+            arrays["labels"] = self.labels[numbers]
+        if self.draws:
+            arrays["draws"] = randomness.uniforms(seed, "draws", shown, count, self.draws)
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.device != "cuda":
+            return tensors
+        return {name: tensor.pin_memory() for name, tensor in tensors.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe.files import replacing
-from ganpipe.training.trainer import CURVES
+from ganpipe.training.curves import CURVES
 
 
 class History:

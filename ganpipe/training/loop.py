@@ -26,7 +26,7 @@ from ganpipe.files import replacing_folder
 from ganpipe.networks import Generator, NetworkConfig, sample, save_generator
 from ganpipe.networks.generator import GRID_PURPOSE
 from ganpipe.params import ModelParams, TrainParams
-from ganpipe.training import state
+from ganpipe.training import augment, state
 from ganpipe.training.batches import Batches
 from ganpipe.training.history import History, write_curves
 from ganpipe.training.schedules import passed
@@ -145,7 +145,8 @@ class Run:
         scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params), params)
         shown = (params.seed, params.batch, config.latent, params.device)
-        self.batches = Batches(dataset, *shown, labels=self.labels)
+        draws = augment.DRAWS if params.gp > 0.0 or params.augment != "none" else 0
+        self.batches = Batches(dataset, *shown, labels=self.labels, draws=draws)
         self.history = History(scratch / "history.jsonl")
         self.states = scratch / "states"
         self.grids = scratch / "grids"
@@ -183,7 +184,7 @@ class Run:
         now, params = self.trainer.images, self.params
         last = now >= self.total
         if passed(before, now, params.tick_kimg) or last:
-            curves = self.trainer.take_curves()
+            curves = self.trainer.means.take()
             self._check(curves)
             self.history.append(now, curves)
         if passed(before, now, params.snapshot_kimg) or last:

@@ -69,7 +69,7 @@ def wgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """D(G(z)) - D(x): minus the Wasserstein distance, where D is 1-Lipschitz.
 
     Arjovsky, Chintala and Bottou, "Wasserstein GAN" (ICML 2017), equation 3. Without a penalty
-    (train.r1, train.r2) nothing bounds it.
+    (train.gp, or train.r1 and train.r2) nothing bounds it.
     """
     return fake - real
 
@@ -78,6 +78,28 @@ def raise_score(real: Tensor, fake: Tensor) -> Tensor:
     """-D(G(z)): the generator of both, hinge and Wasserstein."""
     del real
     return -fake
+
+
+def logistic_l1_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """|sigmoid(D(G(z))) - 1|, as the tutorial behind the preset article-dense-conv prints it."""
+    del real
+    return torch.sigmoid(-fake)
+
+
+def fakeness_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """F(x) + 1 - F(G(z)) with the fakeness F = 1 - sigmoid(D): article-least-squares."""
+    return torch.sigmoid(-real) + 1.0 - torch.sigmoid(-fake)
+
+
+def fakeness_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """F(G(z))^2 with the fakeness F = 1 - sigmoid(D), also (1 - sigmoid(D(G(z))))^2."""
+    del real
+    return torch.sigmoid(-fake).square()
+
+
+def one_sided_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """P(G(z))^2 + 1 - P(x) with the probability P = sigmoid(D): article-celeba."""
+    return torch.sigmoid(fake).square() + torch.sigmoid(-real)
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,9 @@ LOSSES = {
     "lsgan": Loss(lsgan_discriminator, lsgan_generator, relativistic=False),
     "hinge": Loss(hinge_discriminator, raise_score, relativistic=False),
     "wgan": Loss(wgan_discriminator, raise_score, relativistic=False),
+    "logistic-l1": Loss(ns_discriminator, logistic_l1_generator, relativistic=False),
+    "fakeness": Loss(fakeness_discriminator, fakeness_generator, relativistic=False),
+    "one-sided": Loss(one_sided_discriminator, fakeness_generator, relativistic=False),
 }
 
 
@@ -106,5 +131,24 @@ def gradient_penalty(images: Tensor, scores: Tensor) -> Tensor:
     equations 9 and 10 (which weigh it by gamma / 2). Right as long as a score depends on its
     own image alone, so not with BatchNorm in the discriminator.
     """
+    return squared_gradient_norm(images, scores)
+
+
+def lipschitz_penalty(images: Tensor, scores: Tensor) -> Tensor:
+    """(||dD/dx|| - 1)^2 of each image, float32 [n], at points between real and generated ones.
+
+    Gulrajani et al., "Improved training of Wasserstein GANs" (NeurIPS 2017), equation 3.
+    """
+    # the root has no derivative at 0
+    return ((squared_gradient_norm(images, scores) + 1e-12).sqrt() - 1.0).square()
+
+
+def squared_gradient_norm(images: Tensor, scores: Tensor) -> Tensor:
+    """||dD/dx||^2 of each image: at least float32 [n], differentiable."""
     (gradient,) = torch.autograd.grad(outputs=scores.sum(), inputs=images, create_graph=True)
-    return gradient.float().square().sum(dim=(1, 2, 3))
+    return full(gradient).square().sum(dim=(1, 2, 3))
+
+
+def full(values: Tensor) -> Tensor:
+    """In at least float32: sums of bfloat16 lose their small terms."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -36,7 +36,11 @@ class SavedState:
 
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
     """All tensors of the state, by name."""
-    found = {"curves.sums": trainer.sums, "curves.counts": trainer.counts}
+    found = {
+        "curves.sums": trainer.means.sums,
+        "curves.counts": trainer.means.counts,
+        "augment.strength": trainer.strength,
+    }
     for name, network in _networks(trainer).items():
         found |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
     for name, optimizer in trainer.optimizers.items():
@@ -113,8 +117,9 @@ def restore(trainer: Trainer, saved: SavedState) -> None:
     if description["format"] != FORMAT:
         raise ValueError(f"{saved.description} has format {description['format']}, not {FORMAT}")
     trainer.images, trainer.steps = description["images"], description["steps"]
-    trainer.sums.copy_(tensors["curves.sums"])
-    trainer.counts.copy_(tensors["curves.counts"])
+    trainer.means.sums.copy_(tensors["curves.sums"])
+    trainer.means.counts.copy_(tensors["curves.counts"])
+    trainer.strength.copy_(tensors["augment.strength"])
     for name, network in _networks(trainer).items():
         network.load_state_dict(_below(tensors, name))
     for name, optimizer in trainer.optimizers.items():

@@ -44,7 +44,7 @@ def test_the_curves_are_the_quantities_of_the_paper(loss):
     }
     # the pass above moved the running statistics of BatchNorm, which a step does not use
     trainer.step(real, latents)
-    curves = trainer.take_curves()
+    curves = trainer.means.take()
     for name, value in expected.items():
         assert curves[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-7), name
 
@@ -73,7 +73,7 @@ def test_a_lazy_penalty_is_taken_every_so_many_steps():
 def test_without_weights_no_penalty_is_computed():
     trainer = _trainer(r1=0.0, r2=0.0)
     trainer.step(*_batch())
-    assert not {"r1", "r2"} & trainer.take_curves().keys()
+    assert not {"r1", "r2"} & trainer.means.take().keys()
 
 
 def test_the_average_follows_the_generator_and_is_sampled_in_eval_mode():
@@ -92,6 +92,6 @@ def test_bf16_is_close_to_float32():
     exact, fast = _trainer(), _trainer(precision="bf16")
     for trainer in (exact, fast):
         trainer.step(*_batch())
-    curves = zip(exact.take_curves().items(), fast.take_curves().items(), strict=True)
+    curves = zip(exact.means.take().items(), fast.take_curves().items(), strict=True)
     for (name, value), (_, other) in curves:
         assert other == pytest.approx(value, rel=0.05, abs=0.02), name
