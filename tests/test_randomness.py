@@ -32,6 +32,15 @@ def test_latents_are_standard_normal_and_independent():
     assert np.isfinite(values).all()
 
 
+def test_uniforms_are_uniform_below_one_and_split_as_asked():
+    values = randomness.uniforms(0, "draws", 0, 4000, 33)
+    assert values.dtype == np.float32
+    assert values.min() >= 0.0
+    assert values.max() < 1.0
+    assert stats.kstest(values.ravel().astype(np.float64), "uniform").pvalue > 1e-3
+    assert np.array_equal(randomness.uniforms(0, "draws", 1000, 8, 33), values[1000:1008])
+
+
 def test_seeds_and_purposes_draw_different_numbers():
     draws = [
         randomness.normals(seed, purpose, 0, 4, 8).tobytes()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ganpipe.training.losses import LOSSES, gradient_penalty
+from ganpipe.training.losses import LOSSES, full, gradient_penalty, lipschitz_penalty
 
 REAL, FAKE = 1.5, -0.25
 
@@ -30,6 +30,21 @@ def _sigmoid(value):
         ("lsgan", 0.5 * (REAL - 1) ** 2 + 0.5 * FAKE**2, 0.5 * (FAKE - 1) ** 2),
         ("hinge", max(0, 1 - REAL) + max(0, 1 + FAKE), -FAKE),
         ("wgan", FAKE - REAL, -FAKE),
+        (
+            "logistic-l1",
+            -math.log(_sigmoid(REAL)) - math.log(1 - _sigmoid(FAKE)),
+            abs(_sigmoid(FAKE) - 1),
+        ),
+        (
+            "fakeness",  # of x and of G(z): what the discriminator of that text puts out
+            (1 - _sigmoid(REAL)) + 1 - (1 - _sigmoid(FAKE)),
+            (1 - _sigmoid(FAKE)) ** 2,
+        ),
+        (
+            "one-sided",
+            _sigmoid(FAKE) ** 2 + (1 - _sigmoid(REAL)),
+            (1 - _sigmoid(FAKE)) ** 2,
+        ),
     ],
 )
 def test_values_by_hand(name, discriminator, generator):
@@ -48,7 +63,7 @@ def test_gradients_against_numeric_differentiation(name, side):
 
 def test_scores_far_apart_stay_finite():
     far = torch.tensor([1e4, -1e4])
-    assert len(LOSSES) == 5
+    assert len(LOSSES) == 8
     for loss in LOSSES.values():
         assert torch.isfinite(loss.discriminator(far, -far)).all()
         assert torch.isfinite(loss.generator(far, -far)).all()
@@ -59,7 +74,38 @@ def test_the_penalty_of_a_quadratic_critic_is_known():
     images = torch.randn(3, 2, 4, 4, dtype=torch.float64).requires_grad_()
     scores = 0.5 * 3.0 * images.square().sum(dim=(1, 2, 3))
     expected = 9.0 * images.detach().square().sum(dim=(1, 2, 3))
-    assert torch.allclose(gradient_penalty(images, scores).double(), expected, rtol=1e-6)
+    assert torch.allclose(gradient_penalty(images, scores), expected, rtol=1e-12)
+    lipschitz = (expected.sqrt() - 1).square()
+    scores = 0.5 * 3.0 * images.square().sum(dim=(1, 2, 3))
+    assert torch.allclose(lipschitz_penalty(images, scores), lipschitz, rtol=1e-9)
+
+
+@pytest.mark.parametrize("penalty", [gradient_penalty, lipschitz_penalty])
+def test_gradients_of_penalties_against_numeric_differentiation(penalty):
+    """Of a critic with curvature, with respect to its weights, as training takes them."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(3, 1, 3, 3, dtype=torch.float64, generator=random)
+    weight = torch.randn(9, dtype=torch.float64, generator=random).requires_grad_()
+
+    def of(weight):
+        asked = images.clone().requires_grad_()
+        return penalty(asked, torch.tanh(asked.flatten(1) @ weight))
+
+    assert torch.autograd.gradcheck(of, (weight,))
+
+
+def test_a_critic_without_a_slope_keeps_the_penalty_finite():
+    images = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    weight = torch.zeros(4, requires_grad=True)
+    penalty = lipschitz_penalty(images, images.flatten(1) @ weight)
+    penalty.sum().backward()
+    assert torch.allclose(penalty, torch.ones(2))
+    assert torch.isfinite(weight.grad).all()
+
+
+def test_sums_are_taken_in_float32_at_least():
+    assert full(torch.ones(1, dtype=torch.bfloat16)).dtype == torch.float32
+    assert full(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
 
 
 def test_the_penalty_can_be_differentiated_again():
