@@ -5,7 +5,7 @@ READY := .venv/.ready
 export VIRTUAL_ENV :=
 unexport PYTHONPATH
 
-.PHONY: run test check format ui lock setup slow bench-data clean
+.PHONY: run test check format ui lock setup slow bench-data bench-train clean
 
 run: $(READY) ## images in, a measured and registered generator out: make run ARGS="--set ..."
 	@$(BIN)/ganpipe run $(ARGS)
@@ -21,6 +21,9 @@ slow: $(READY) ## the suites that take minutes each
 
 bench-data: $(READY) ## figures of the data path, one quiet run of an hour: ARGS="--quick", part names
 	@$(BIN)/python -m tests.benchmarks.bench_data $(ARGS)
+
+bench-train: $(READY) ## figures of networks and training, hours: ARGS="--quick", "throughput --out FILE"
+	@$(BIN)/python -m tests.benchmarks.bench_train $(ARGS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .

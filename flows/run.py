@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flows.server import embedded
 from ganpipe.params import Params
 from ganpipe.programs import command
+from ganpipe.stages import STAGES
 from ganpipe.workspace import repository, state_folder
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def describe(summary: Summary) -> str:
     trained = "nothing was trained: every stage came from the cache"
     if "train" not in summary.cached:
         trained = f"took {summary.seconds:.0f} s"
-    elif len(summary.cached) < 5:
+    elif len(summary.cached) < len(STAGES):
         trained = f"from the cache: {', '.join(summary.cached)}"
     page = summary.workspace / "data" / "report" / "data.html"
     images = [f"images    {summary.data}", f"          {page}"] if summary.data else []

@@ -26,7 +26,7 @@ from ganpipe import events
 from ganpipe.errors import GanpipeError
 from ganpipe.workspace import environment
 
-STAGES = ("ingest", "preprocess", "reference", "train", "evaluate")
+STAGES = ("start", "ingest", "preprocess", "reference", "train", "evaluate")
 LAST_LINES = 15
 
 Event = dict[str, Any]

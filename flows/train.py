@@ -20,7 +20,7 @@ from prefect.states import Completed
 
 from flows.artifacts import data_markdown, report_markdown
 from flows.stage import STAGES, StageResult, failed, stage
-from ganpipe import forwarding, lineage, registry, tracking
+from ganpipe import checkpoints, forwarding, lineage, registry, tracking
 from ganpipe import workspace as workspaces
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json
@@ -149,7 +149,10 @@ def _begin(params: Params) -> Run:
     state = workspaces.state_folder(repo)
     uri = tracking.tracking_uri(state)
     tracking.check(uri)
-    params = resolve(params.anchored(repo))
+    named = params.train.start
+    params = checkpoints.resolve(resolve(params.anchored(repo)), repo)
+    if params.train.start != named:
+        logger.info(f"train.start={named} is {params.train.start}")
     os.environ["GANPIPE_STATE"] = str(state)  # where a source may keep what it downloads
     found = make_source(params.data).fingerprint()  # before anything is made for the run
     pin = workspaces.pin(repo)
@@ -284,6 +287,7 @@ def _report_text(run: Run, summary: Summary) -> str:
         "model version": f"{_version_link(run, summary)}, {summary.alias}",
         "gate": summary.decision,
         "data": summary.data,
+        "started from": run.params.train.start,
         "commit": run.pin.commit,
         "from the cache": ", ".join(summary.cached) or "nothing",
         "time": f"{summary.seconds:.0f} s",

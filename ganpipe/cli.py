@@ -27,12 +27,21 @@ Assignments = Annotated[
 
 
 @app.command()
-def run(assignments: Assignments = None) -> None:
+def run(
+    preset: Annotated[
+        str, typer.Option(help="Lay a preset over params.yaml, below --set; see `ganpipe presets`.")
+    ] = "",
+    assignments: Assignments = None,
+) -> None:
     """Run the whole pipeline: images in, a measured and registered generator out."""
-    from ganpipe import params
+    from ganpipe import params, presets
     from ganpipe.workspace import repository
 
-    chosen = params.override(params.load(repository() / params.PARAMS_FILE), assignments or [])
+    chosen = params.load(repository() / params.PARAMS_FILE)
+    if preset:
+        print("\n".join(presets.explain(chosen, preset)), flush=True)
+        chosen = presets.lay_over(chosen, preset)
+    chosen = params.override(chosen, assignments or [])
     from flows.run import run_pipeline
 
     run_pipeline(chosen)
@@ -71,12 +80,26 @@ def init(
     endpoint: Annotated[
         str, typer.Option(help="endpoint URL of an S3-compatible store that is not Amazon's")
     ] = "",
+    preset: Annotated[
+        str, typer.Option(help="write params.yaml from a preset; see `ganpipe presets`")
+    ] = "",
+    force: Annotated[bool, typer.Option(help="overwrite an edited params.yaml")] = False,
 ) -> None:
     """Make this checkout ready: params.yaml, the source's fingerprint, and a DVC remote."""
     from ganpipe.setup import initialise
 
-    for line in initialise(Path(), remote, endpoint):
+    for line in initialise(Path(), remote, endpoint, preset=preset, force=force):
         print(line)
+
+
+@app.command()
+def presets(
+    name: Annotated[str, typer.Argument(help="print this preset, with its comments")] = "",
+) -> None:
+    """List the ready-made parameters for `ganpipe run --preset` and `ganpipe init --preset`."""
+    from ganpipe import presets as ready
+
+    print(ready.text(name) if name else ready.listing(), end="")
 
 
 @app.command()

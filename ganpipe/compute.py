@@ -39,9 +39,15 @@ def resolve(params: Params) -> Params:
 
 
 def resolve_train(params: TrainParams) -> TrainParams:
-    """Device, precision and threads of training on this machine."""
+    """Device, precision and threads of training on this machine.
+
+    Raises GanpipeError for devices that it does not have or that the batch cannot be shared over.
+    """
     import torch
 
+    from ganpipe.training.distributed import check_shares
+
+    check_shares(params)
     device = params.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -49,11 +55,18 @@ def resolve_train(params: TrainParams) -> TrainParams:
         raise GanpipeError(
             "train.device=cuda, but torch finds no GPU here: set train.device=cpu or auto"
         )
+    if device == "cuda" and params.devices > torch.cuda.device_count():
+        raise GanpipeError(
+            f"train.devices={params.devices}, but this machine has {torch.cuda.device_count()} "
+            f"GPUs: set train.devices to that or less"
+        )
     precision = params.precision
     if precision == "auto":
         bf16 = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16()
         precision = "bf16" if bf16 else "float32"
-    found = {"device": device, "precision": precision, "threads": params.threads or cores()}
+    # more threads than cores would wait for each other
+    threads = params.threads or max(1, cores() // params.devices)
+    found = {"device": device, "precision": precision, "threads": threads}
     return params.model_copy(update=found)
 
 

@@ -5,7 +5,7 @@ that start with PREFIX and hold one JSON object. Its `event` is one of
 
     start     the stage's code really runs (a cached stage never says so)
     progress  done, total (float), unit, rate (text, may be empty)
-    history   path of the history.jsonl that grows while a stage trains
+    history   path of the history.jsonl that grows while a stage trains, beside its speed.jsonl
     error     message for the user: the stage ends with exit code 2
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 PREFIX = "::ganpipe "
 VARIABLE = "GANPIPE_EVENTS"
+SPEED = "speed.jsonl"  # images per second and memory: they differ from run to run
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_SHOWS = 0.2
 

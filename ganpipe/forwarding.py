@@ -1,4 +1,7 @@
-"""Forwards a growing history.jsonl to MLflow: live while a stage trains, replayed when cached."""
+"""Forwards a growing history.jsonl to MLflow: live while a stage trains, replayed when cached.
+
+The speed.jsonl beside it is forwarded too while it grows; a cached stage has none.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganpipe.errors import GanpipeError
+from ganpipe.events import SPEED
 from ganpipe.tracking import connect, first_line, is_number, milliseconds
 
 if TYPE_CHECKING:
@@ -37,15 +41,14 @@ class HistoryForwarder:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._defect: Exception | None = None
+        self._followed: list[Lines] = []
 
     def follow(self, path: Path | str) -> None:
         """Start to forward a file that grows (it may not exist yet); returns at once."""
         self.stop()
         self._stop = threading.Event()
-        lines = Lines(Path(path))
-        self._thread = threading.Thread(
-            target=self._run, args=(lines,), name="history-forwarder", daemon=True
-        )
+        self._followed = [Lines(Path(path)), Lines(Path(path).with_name(SPEED))]
+        self._thread = threading.Thread(target=self._run, name="history-forwarder", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,7 +69,8 @@ class HistoryForwarder:
             raise self._defect
         from mlflow.exceptions import MlflowException
 
-        self._read(Lines(Path(path)))
+        for lines in (Lines(Path(path)), *self._followed[1:]):
+            self._read(lines)
         try:
             self._send()
         except MlflowException as error:
@@ -76,13 +80,14 @@ class HistoryForwarder:
                 "trained stages come from the cache"
             ) from error
 
-    def _run(self, lines: Lines) -> None:
+    def _run(self) -> None:
         from mlflow.exceptions import MlflowException
 
         warned = False
         try:
             while not self._stop.wait(POLL_SECONDS):
-                self._read(lines)
+                for lines in self._followed:
+                    self._read(lines)
                 try:
                     self._send()
                     warned = False

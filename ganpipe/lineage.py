@@ -16,6 +16,7 @@ from ganpipe.files import read_json, replacing, sha256
 from ganpipe.workspace import Pin, git, state_folder, workspaces
 
 LOCK_FILE = "dvc.lock"
+CHECKPOINTS = "checkpoints"
 ADOPTED = (parameters.PARAMS_FILE, LOCK_FILE, "data/source.json")
 
 
@@ -24,7 +25,7 @@ def identity(workspace: Path, pin: Pin) -> dict[str, Any]:
 
     Hashes are hexadecimal sha256 of files' bytes; None where the file does not exist (yet).
     """
-    threads = parameters.load(workspace / parameters.PARAMS_FILE).train.threads
+    train = parameters.load(workspace / parameters.PARAMS_FILE).train
     return {
         "git_commit": pin.commit,
         "git_base": pin.base,
@@ -33,13 +34,23 @@ def identity(workspace: Path, pin: Pin) -> dict[str, Any]:
         "params_sha256": _hash(workspace / parameters.PARAMS_FILE),
         "requirements_sha256": _hash(workspace / "requirements.lock"),
         "dataset_sha256": _dataset_digest(workspace),
+        "start": train.start,
         "python": platform.python_version(),
         "torch": _version("torch"),
         "numpy": _version("numpy"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "threads": threads,
+        "threads": train.threads,
     }
+
+
+def checkpoint(lock: str) -> str | None:
+    """The address dvc:<hash>.dir of the checkpoint in the text of a dvc.lock; None without one."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    for out in stages.get("train", {}).get("outs", []):
+        if out["path"] == CHECKPOINTS:
+            return f"dvc:{out['md5']}"
+    return None
 
 
 def _hash(path: Path) -> str | None:

@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganpipe import packaging
+from ganpipe import lineage, packaging
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, sha256
 from ganpipe.gate import Decision, from_tags, gate, to_tags
 from ganpipe.params import Params
 from ganpipe.tracking import check, connect, description, identity_tags, text, user
+from ganpipe.training.start import SCRATCH
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,6 +103,7 @@ def register(
         reused = version is not None
         if version is None:
             tags = identity_tags(identity) | fingerprint | to_tags(metrics)
+            tags |= _start_tags(client, lock_file, identity)
             if champion := aliases(client, name).get(CHAMPION):
                 tags["ganpipe.parent_champion"] = champion
             version = packaging.create_version(
@@ -168,12 +170,35 @@ def resolve(uri: str, model_uri: str, cache: Path) -> Path:
             f"{model_uri} is no folder with a {packaging.DESCRIPTION}: name the model/ folder of "
             "a run, models:/ganpipe@champion, or models:/ganpipe/3"
         )
+    return packaging.download(uri, named(uri, model_uri), cache)
+
+
+def named(uri: str, model_uri: str) -> ModelVersion:
+    """The version that models:/name@alias or models:/name/3 names.
+
+    Raises GanpipeError that names what exists when there is none.
+    """
     match = MODEL_URI.fullmatch(model_uri)
     if match is None:
         raise GanpipeError(f"{model_uri}: write models:/name@alias or models:/name/3")
     check(uri)
-    version = _version(connect(uri), uri, **match.groupdict())
-    return packaging.download(uri, version, cache)
+    return _version(connect(uri), uri, **match.groupdict())
+
+
+def _start_tags(client: MlflowClient, lock: Path, identity: dict[str, Any]) -> dict[str, str]:
+    """The address of a generator's own checkpoint, and the version whose checkpoint it began as.
+
+    Found by content, so it is known whatever name the run was given.
+    """
+    tags = {}
+    if own := lineage.checkpoint(lock.read_text(encoding="utf-8")):
+        tags["ganpipe.checkpoint"] = own
+    if (start := str(identity.get("start", SCRATCH))) != SCRATCH:
+        where = f"tags.`ganpipe.checkpoint` = '{start}'"
+        found = client.search_model_versions(where, max_results=1, order_by=["creation_timestamp"])
+        for version in found:
+            tags["ganpipe.start_version"] = f"models:/{version.name}/{version.version}"
+    return tags
 
 
 def _promote(

@@ -6,24 +6,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ganpipe import params
+from ganpipe import params, presets
 from ganpipe.data.sources import FINGERPRINT, refresh
 from ganpipe.errors import GanpipeError
+from ganpipe.files import replacing
+from ganpipe.workspace import git
 
 REMOTE = "storage"
 
 
-def initialise(root: Path, remote: str = "", endpoint: str = "") -> list[str]:
+def initialise(
+    root: Path,
+    remote: str = "",
+    endpoint: str = "",
+    *,
+    preset: str = "",
+    force: bool = False,
+) -> list[str]:
     """Make a checkout ready and say what was done, a line each; safe to repeat.
 
-    Raises GanpipeError when the folder is no checkout or DVC does not take the remote.
+    Raises GanpipeError when the folder is no checkout, DVC does not take the remote, the preset
+    is unknown, or it would overwrite edits of params.yaml that are kept nowhere else and `force`
+    is not given.
     """
     if not (root / ".dvc").is_dir():
         raise GanpipeError(
             f"{root.resolve()} is no ganpipe checkout (no .dvc): clone ganpipe first"
         )
     done = []
-    if not (root / params.PARAMS_FILE).exists():
+    if preset:
+        done += write_preset(root, preset, force=force)
+    elif not (root / params.PARAMS_FILE).exists():
         params.write(params.Params(), root / params.PARAMS_FILE)
         done.append(f"wrote {params.PARAMS_FILE} with the defaults")
     if not (root / FINGERPRINT).exists():
@@ -34,6 +47,36 @@ def initialise(root: Path, remote: str = "", endpoint: str = "") -> list[str]:
     elif endpoint:
         raise GanpipeError(f"--endpoint {endpoint} needs --remote s3://bucket/path")
     return done or ["nothing to do: params.yaml and data/source.json are there"]
+
+
+def write_preset(root: Path, name: str, *, force: bool = False) -> list[str]:
+    """Write params.yaml from a preset over the defaults, and say so."""
+    path, made = root / params.PARAMS_FILE, params.to_yaml(presets.load(name))
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    if before == made:
+        return [f"{params.PARAMS_FILE} is that of preset {name} already"]
+    if before is not None and not force and not _kept_elsewhere(root, before):
+        raise GanpipeError(
+            f"{params.PARAMS_FILE} has edits that are kept nowhere else: commit them, or overwrite "
+            f"them with `ganpipe init --preset {name} --force`; `ganpipe run --preset {name}` "
+            "lays the preset over them instead"
+        )
+    with replacing(path) as beside:
+        beside.write_text(made, encoding="utf-8")
+    done = [f"wrote {params.PARAMS_FILE} from preset {name}"]
+    if (root / FINGERPRINT).exists() and "data" in presets.keys(name):
+        done.append("next: `ganpipe refresh` looks at the images of the preset")
+    return done
+
+
+def _kept_elsewhere(root: Path, text: str) -> bool:
+    """Whether params.yaml can be had again: from the defaults, a preset, or git."""
+    ready = (params.Params(), *map(presets.load, presets.names()))
+    if any(text == params.to_yaml(each) for each in ready):
+        return True
+    blob = git(root, "hash-object", "--", params.PARAMS_FILE).strip()
+    check = git(root, "cat-file", "--batch-check", text=f"{blob}\n")
+    return not check.strip().endswith("missing")
 
 
 def set_remote(root: Path, remote: str, endpoint: str = "") -> str:

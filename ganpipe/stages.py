@@ -1,4 +1,4 @@
-"""The five stages of dvc.yaml: each reads its inputs below a root and writes its outputs there."""
+"""The six stages of dvc.yaml: each reads its inputs below a root and writes its outputs there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ganpipe.errors import GanpipeError
-from ganpipe.params import Params
+from ganpipe.params import PARAMS_FILE, Params
 
 
 def state_folder() -> Path:
@@ -18,6 +18,29 @@ def state_folder() -> Path:
 def scratch_folder() -> Path:
     """Where training keeps its exact state."""
     return state_folder() / "scratch"
+
+
+def start(params: Params, root: Path) -> None:
+    """A checkpoint by its address, or nothing -> data/start."""
+    from ganpipe import checkpoints
+    from ganpipe.files import replacing_folder
+    from ganpipe.training import start as begin
+
+    named, output = params.train.start, root / "data" / "start"
+    address = checkpoints.address(named, root)
+    if address != named:
+        raise GanpipeError(
+            f"train.start={named} may name another checkpoint tomorrow, and a stage must not: "
+            f"set train.start to what it names now, {address}, in {PARAMS_FILE} "
+            "(`ganpipe run` does so in its own)"
+        )
+    if address == begin.SCRATCH:
+        with replacing_folder(output) as folder:
+            (folder / begin.SCRATCH).touch()
+        return
+    images = checkpoints.fetch(address, root, output)["images"]
+    begin.check_length(images, params.train)  # now rather than after minutes of features
+    print(f"start: {address} was shown {images / 1000:g} kimg")
 
 
 def ingest(params: Params, root: Path) -> None:
@@ -68,16 +91,24 @@ def reference(params: Params, root: Path) -> None:
 
 
 def train(params: Params, root: Path) -> None:
-    """data/train -> model and checkpoints."""
+    """data/train, data/reference and data/start -> model and checkpoints."""
     from ganpipe.compute import resolve_train, settle
     from ganpipe.data.dataset import Dataset
+    from ganpipe.training import launch
+    from ganpipe.training.distributed import connected
     from ganpipe.training.loop import run_training
 
     train = resolve_train(params.train)
+    if launch.is_needed(train):
+        launch.launch(train, root)
+        return
     settle(train.threads)
     outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
     dataset = Dataset(root / "data" / "train")
-    run_training(dataset, params.model, train, outputs, scratch_folder())
+    data = root / "data"
+    places = {"reference": data / "reference", "begin": data / "start"}
+    with connected(train) as world:
+        run_training(dataset, params.model, train, outputs, scratch_folder(), **places, world=world)
 
 
 def evaluate(params: Params, root: Path) -> None:
@@ -94,6 +125,7 @@ def evaluate(params: Params, root: Path) -> None:
 
 
 STAGES: dict[str, Callable[[Params, Path], None]] = {
+    "start": start,
     "ingest": ingest,
     "preprocess": preprocess,
     "reference": reference,

@@ -187,6 +187,8 @@ def log_report(uri: str, run_id: str, workspace: Path) -> None:
     client.log_artifacts(run_id, str(workspace / "data" / "report"), "data")
     if (workspace / "model" / "grids").is_dir():
         client.log_artifacts(run_id, str(workspace / "model" / "grids"), "grids")
+    if (workspace / "model" / "film.webp").is_file():
+        client.log_artifact(run_id, str(workspace / "model" / "film.webp"))
     for name in LINEAGE_FILES:
         if (workspace / name).is_file():
             client.log_artifact(run_id, str(workspace / name), "lineage")

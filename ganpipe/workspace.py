@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ganpipe import params as parameters
 from ganpipe.errors import GanpipeError
@@ -192,7 +193,7 @@ def create(repo: Path, pinned: Pin, params: Params, run_id: str) -> Path:
     try:
         _check_out(repo, pinned.commit, beside)
         parameters.write(params, beside / parameters.PARAMS_FILE)
-        _configure_dvc(repo, beside)
+        configure_dvc(repo, beside)
         beside.rename(workspace)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -215,8 +216,10 @@ def _check_out(repo: Path, commit: str, folder: Path) -> None:
     git(folder, *hooks_off, "checkout", "--quiet", "--detach", commit)
 
 
-def _configure_dvc(repo: Path, workspace: Path) -> None:
-    """Give the workspace the repository's cache, remotes and credentials.
+def configure_dvc(
+    repo: Path, workspace: Path, more: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Give a checkout the repository's cache, remotes and credentials, and `more` settings.
 
     Relative paths in the repository's configuration mean folders relative to the repository.
     """
@@ -231,7 +234,7 @@ def _configure_dvc(repo: Path, workspace: Path) -> None:
         settings = {"remote": tracked["remote"]}
         merge_config(settings, source.load_one("local"))
         cache = source["cache"].get("dir") or repo / ".dvc" / "cache"
-        merge_config(settings, {"cache": {"dir": str(cache)}})
+        merge_config(settings, {"cache": {"dir": str(cache)}, **(more or {})})
         with Config(dvc_dir=str(workspace / ".dvc")).edit("local") as local:
             merge_config(local, settings)
     except ConfigError as error:

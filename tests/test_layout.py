@@ -10,7 +10,7 @@ import yaml
 
 from flows import stage
 from ganpipe import stages
-from ganpipe.training import loop
+from ganpipe.training import scratch
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +53,4 @@ def test_a_training_state_depends_on_the_code_that_the_stage_depends_on(
     pipeline: dict[str, dict[str, list[str]]],
 ) -> None:
     code = [dep for dep in pipeline["train"]["deps"] if dep.startswith("ganpipe/")]
-    assert sorted(f"ganpipe/{part}" for part in loop._CODE) == sorted(code)
+    assert sorted(f"ganpipe/{part}" for part in scratch.CODE) == sorted(code)

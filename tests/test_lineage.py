@@ -146,11 +146,21 @@ def test_identity_names_code_data_params_and_environment(repo: Path) -> None:
     assert found["git_dirty"] is False
     assert found["dataset_sha256"] == "abc"
     assert found["threads"] == 2
+    assert found["start"] == "scratch"
     for key, name in (("dvc_lock", "dvc.lock"), ("params", "params.yaml")):
         assert found[f"{key}_sha256"] == sha256(made / name)
     assert found["requirements_sha256"] == sha256(repo / "requirements.lock")
     assert all(found[key] for key in ("python", "torch", "numpy", "platform", "cpu"))
     json.dumps(found)
+
+
+def test_a_lock_names_the_checkpoint_of_its_run() -> None:
+    out = "{path: checkpoints, hash: md5, md5: abc.dir}"
+    lock = "stages: {train: {outs: [{path: model, md5: def.dir}, %s]}}"
+    assert lineage.checkpoint(lock % out) == "dvc:abc.dir"
+    assert lineage.checkpoint(lock % "{path: other, md5: abc.dir}") is None
+    for empty in ("", "schema: '2.0'", "stages: {ingest: {cmd: x}}"):
+        assert lineage.checkpoint(empty) is None
 
 
 def test_a_patch_turns_the_base_into_the_pinned_code(repo: Path, tmp_path: Path) -> None:

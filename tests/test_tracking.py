@@ -310,6 +310,32 @@ def test_curves_are_followed_live_and_never_doubled(uri: str, run: str, tmp_path
     assert len(points(uri, run)) == 4
 
 
+def test_speed_and_what_only_some_lines_have_are_followed_too(
+    uri: str, run: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "scratch" / "history.jsonl"
+    path.parent.mkdir()
+    forwarder = HistoryForwarder(uri, run)
+    forwarder.follow(path)
+    path.write_text(
+        line(1000, 3.0)
+        + '{"images": 2000, "kimg": 2.0, "fid_quick_lite0_1k": 30.5}\n'
+        + '{"images": 2000, "kimg": 2.0, "end": "no snapshot was better"}\n'
+    )
+    path.with_name("speed.jsonl").write_text('{"images": 1000, "images_per_second": 500.0}\n')
+    delivered = tmp_path / "model.jsonl"  # the stage's output, without its speed
+    delivered.write_bytes(path.read_bytes())
+    forwarder.finish(delivered)
+    assert points(uri, run) == [(1000, 3.0)]
+    assert points(uri, run, "fid_quick_lite0_1k") == [(2000, 30.5)]
+    assert points(uri, run, "images_per_second") == [(1000, 500.0)]
+    assert set(tracking.connect(uri).get_run(run).data.metrics) == {
+        "loss_generator",
+        "fid_quick_lite0_1k",
+        "images_per_second",
+    }
+
+
 def test_following_does_not_wait_for_a_server_that_hangs(tmp_path: Path) -> None:
     returned, waited = threading.Event(), []
 

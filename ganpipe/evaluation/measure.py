@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ganpipe import images
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.distances import Moments, frechet_distance
-from ganpipe.evaluation.extractors import make_extractor
+from ganpipe.evaluation.extractors import Extractor, make_extractor
 from ganpipe.evaluation.reference import FEW_SAMPLES, GRID, REALS, read_reference
 from ganpipe.events import progress
 from ganpipe.files import replacing_folder, sha256, write_json
-from ganpipe.networks import load_generator, sample
+from ganpipe.networks import Generator, load_generator, sample
 from ganpipe.networks.generator import WEIGHTS
 from ganpipe.params import EvaluateParams
 
 METRICS, SAMPLES = "metrics.json", "samples.png"
 BLOCK = 256  # images sampled and measured at a time
+
+
+def add_samples(
+    moments: Moments,
+    generator: Generator,
+    extractor: Extractor,
+    samples: int,
+    seed: int,
+    purpose: str,
+    block: int = BLOCK,
+) -> Iterator[int]:
+    """Take the features of samples into the moments; yields how many so far, a block at a time."""
+    for first in range(0, samples, block):
+        count = min(block, samples - first)
+        made = sample(generator, count, seed, purpose=purpose, first=first)
+        moments.add(extractor(made))
+        yield first + count
 
 
 def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path) -> dict[str, Any]:
@@ -47,11 +65,8 @@ def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path)
     moments = Moments(extractor.features)
     samples: int = protocol["samples"]
     with progress("evaluate", "features of generated images", samples) as bar:
-        for first in range(0, samples, BLOCK):
-            count = min(BLOCK, samples - first)
-            made = sample(generator, count, params.seed, purpose="evaluate", first=first)
-            moments.add(extractor(made))
-            bar.update(first + count)
+        for done in add_samples(moments, generator, extractor, samples, params.seed, "evaluate"):
+            bar.update(done)
     metric: str = protocol["metric"]
     metrics: dict[str, Any] = {
         metric: frechet_distance(known.moments, moments),

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from ganpipe.networks import dcgan, mlp, residual
+from ganpipe.networks.articles import celeba, dense_conv, mnist_bn, shapes
+from ganpipe.networks.articles import mlp as article_mlp
 from ganpipe.networks.pyramid import Pyramid
 from ganpipe.networks.r3gan import GroupedBlock
 from ganpipe.networks.resnet import PlainBlock
 from ganpipe.params import ModelParams
+
+ARTICLE = "article-"  # begins the names of the tutorials' architectures
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class NetworkConfig:
             image_height=height,
             image_width=width,
             image_channels=channels,
-            classes=classes if model.conditional else 0,
+            classes=classes if _knows_classes(model) else 0,
             blocks=model.blocks,
             group=model.group,
             expansion=model.expansion,
@@ -75,8 +80,14 @@ class Architecture:
     """Latents float [n, latent] to images float [n, C, H, W], nominally in [-1, 1]."""
     discriminator: Callable[[NetworkConfig], nn.Module]
     """Images float [n, C, H, W] to critic scores float [n]."""
-    any_size: bool = False
-    """Whether it makes images of every size, and not only those that double up from a base."""
+    check: Callable[[int, int], object] = Pyramid.of
+    """Raises GanpipeError for a height and width that it cannot make."""
+
+
+def _knows_classes(model: ModelParams) -> bool:
+    if model.conditional == "auto":
+        return not model.architecture.startswith(ARTICLE)
+    return model.conditional
 
 
 def _dcgan_generator(config: NetworkConfig) -> nn.Module:
@@ -87,6 +98,7 @@ def _dcgan_generator(config: NetworkConfig) -> nn.Module:
         latent=config.latent,
         classes=config.classes,
         channels=config.image_channels,
+        blocks=config.blocks,
     )
 
 
@@ -94,7 +106,7 @@ def _dcgan_discriminator(config: NetworkConfig) -> nn.Module:
     pyramid = config.pyramid
     plan = dcgan.widths(pyramid, config.width, config.max_width)
     return dcgan.Discriminator(
-        pyramid, plan, classes=config.classes, channels=config.image_channels
+        pyramid, plan, classes=config.classes, channels=config.image_channels, blocks=config.blocks
     )
 
 
@@ -116,13 +128,22 @@ def _grouped(config: NetworkConfig) -> Callable[..., nn.Module]:
     return partial(GroupedBlock, group=config.group, expansion=config.expansion)
 
 
-def _mlp_shape(config: NetworkConfig) -> tuple[int, int, int]:
+def _shape(config: NetworkConfig) -> tuple[int, int, int]:
     return (config.image_channels, config.image_height, config.image_width)
 
 
 def _mlp_hidden(config: NetworkConfig) -> list[int]:
     """Doubling from `width`, for the generator; the discriminator takes them the other way."""
     return [min(config.width << level, config.max_width) for level in range(config.blocks)]
+
+
+def _article(networks: ModuleType, check: Callable[[int, int], object]) -> Architecture:
+    """A tutorial's networks, whose layers have sizes of their own."""
+    return Architecture(
+        lambda c: networks.Generator(_shape(c), c.latent),
+        lambda c: networks.Discriminator(_shape(c)),
+        check,
+    )
 
 
 ARCHITECTURES = {
@@ -136,17 +157,20 @@ ARCHITECTURES = {
         lambda c: residual.Discriminator(**_residual(c, _grouped(c))),
     ),
     "mlp": Architecture(
-        lambda c: mlp.Generator(_mlp_shape(c), _mlp_hidden(c), c.latent, c.classes),
-        lambda c: mlp.Discriminator(_mlp_shape(c), _mlp_hidden(c)[::-1], c.classes),
-        any_size=True,
+        lambda c: mlp.Generator(_shape(c), _mlp_hidden(c), c.latent, c.classes),
+        lambda c: mlp.Discriminator(_shape(c), _mlp_hidden(c)[::-1], c.classes),
+        shapes.any_size,
     ),
+    "article-dense-conv": _article(dense_conv, shapes.at_least_a_kernel),
+    "article-mnist-bn": _article(mnist_bn, shapes.quarters),
+    "article-celeba": _article(celeba, shapes.quarters),
+    "article-mlp": _article(article_mlp, shapes.any_size),
 }
 
 
 def check_resolution(architecture: str, height: int, width: int) -> None:
     """Raise GanpipeError when the architecture cannot make images of this size."""
-    if not ARCHITECTURES[architecture].any_size:
-        Pyramid.of(height, width)
+    ARCHITECTURES[architecture].check(height, width)
 
 
 def build_generator(config: NetworkConfig) -> nn.Module:

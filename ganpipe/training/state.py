@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganpipe.files import read_json, replacing, sha256, write_json
+from ganpipe.networks import NetworkConfig
+from ganpipe.training.history import Best
 from ganpipe.training.trainer import Trainer
 
 FORMAT = 1
@@ -32,6 +34,10 @@ class SavedState:
     images: int
     tensors: Path
     description: Path
+    best: Best | None = None
+    """The best snapshot so far; its state is kept too."""
+    pending: bool = False
+    """Saved after a step, before the work that follows this step (snapshot, curves) was done."""
 
 
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
@@ -58,56 +64,115 @@ def _networks(trainer: Trainer) -> dict[str, nn.Module]:
     }
 
 
-def save(trainer: Trainer, folder: Path) -> None:
-    """Write the state of this moment into the folder and drop all but the last two."""
+def save(
+    trainer: Trainer,
+    folder: Path,
+    *,
+    config: NetworkConfig | None = None,
+    best: Best | None = None,
+    pending: bool = False,
+) -> None:
+    """Write the state of this moment into the folder; the last two stay, and each one's best.
+
+    `config`: of the networks, for whoever starts from this state.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"state-{trainer.images:012d}"
-    _write(trainer, folder / f"{stem}.safetensors", folder / f"{stem}.json")
-    drop_older(folder, KEPT)
-
-
-def drop_older(folder: Path, kept: int) -> None:
-    """Remove all but the newest states."""
-    for old in sorted(folder.glob("state-*.json"))[:-kept]:
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-        old.unlink()
-
-
-def _write(trainer: Trainer, tensors: Path, description: Path) -> None:
+    tensors = _tensors(folder, trainer.images)
     with replacing(tensors) as beside:
         cpu = {name: value.cpu().contiguous() for name, value in tensors_of(trainer).items()}
         save_file(cpu, beside)
     write_json(
-        description,
+        tensors.with_suffix(".json"),
         {
             "format": FORMAT,
             "images": trainer.images,
             "steps": trainer.steps,
             "sha256": sha256(tensors),
+            "best": None if best is None else asdict(best),
+            "pending": pending,
+            "config": None if config is None else asdict(config),
         },
     )
+    drop_older(folder, KEPT)
 
 
-def export(folder: Path, output: Path) -> None:
-    """Copy the newest state to `output` under plain names: an output that DVC versions."""
-    newest = find(folder)
-    if newest is None:
-        raise FileNotFoundError(f"no whole state in {folder}")
-    shutil.copyfile(newest.tensors, output / TENSORS)
-    shutil.copyfile(newest.description, output / DESCRIPTION)
+def _tensors(folder: Path, images: int) -> Path:
+    return folder / f"state-{images:012d}.safetensors"
+
+
+def drop_older(folder: Path, kept: int) -> None:
+    """Remove all but the newest states and the best snapshots that these name.
+
+    These are one more at most: a new best is saved at once, so of two states in a row either the
+    newer is its own best, or both name the same.
+    """
+    states = sorted(folder.glob("state-*.json"))
+    named = {
+        found.best.images
+        for description in states[-kept:]
+        if (found := _read(description)) is not None and found.best is not None
+    }
+    for tensors in folder.glob("state-*.safetensors"):
+        if not tensors.with_suffix(".json").exists():
+            tensors.unlink()  # left by a process that was killed between the two
+    for old in states[:-kept]:
+        if int(old.stem.removeprefix("state-")) not in named:
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+            old.unlink()
+
+
+def export(saved: SavedState, output: Path) -> None:
+    """Copy a state to `output` under plain names: an output that DVC versions."""
+    shutil.copyfile(saved.tensors, output / TENSORS)
+    shutil.copyfile(saved.description, output / DESCRIPTION)
 
 
 def find(folder: Path) -> SavedState | None:
-    """The newest whole state in the folder, or None."""
+    """The newest state in the folder that is whole, and so is its best, or None."""
     for description in sorted(folder.glob("state-*.json"), reverse=True):
-        tensors = description.with_suffix(".safetensors")
-        try:
-            known: dict[str, Any] = read_json(description)
-        except json.JSONDecodeError:
-            continue  # torn by a crash of the machine: the one before it is whole
-        if tensors.exists() and known.get("sha256") == sha256(tensors):
-            return SavedState(known["images"], tensors, description)
+        saved = _whole(description)
+        if saved is not None and best_of(saved) is not None:
+            return saved
     return None
+
+
+def best_of(saved: SavedState) -> SavedState | None:
+    """The state of the best snapshot, or this one where none is better; None when damaged."""
+    if saved.best is None or saved.best.images == saved.images:
+        return saved
+    return _whole(_tensors(saved.tensors.parent, saved.best.images).with_suffix(".json"))
+
+
+def before(folder: Path, images: int) -> SavedState | None:
+    """The newest whole state of fewer images shown."""
+    earlier = [
+        saved
+        for description in sorted(folder.glob("state-*.json"))
+        if (saved := _whole(description)) is not None and saved.images < images
+    ]
+    return earlier[-1] if earlier else None
+
+
+def _whole(description: Path) -> SavedState | None:
+    """The state that a JSON file describes, if neither was damaged."""
+    saved = _read(description)
+    if saved is None or not saved.tensors.exists():
+        return None
+    return saved if read_json(description).get("sha256") == sha256(saved.tensors) else None
+
+
+def _read(description: Path) -> SavedState | None:
+    try:
+        known: dict[str, Any] = read_json(description)
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None  # torn by a crash of the machine: the one before it is whole
+    return SavedState(
+        known["images"],
+        description.with_suffix(".safetensors"),
+        description,
+        None if known["best"] is None else Best(**known["best"]),
+        known["pending"],
+    )
 
 
 def restore(trainer: Trainer, saved: SavedState) -> None:

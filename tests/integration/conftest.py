@@ -25,6 +25,7 @@ SMALL = [
     "evaluate.threads=1",
 ]
 OUTPUTS = [
+    "data/start",
     "data/raw",
     "data/train",
     "data/test",
@@ -106,7 +107,7 @@ class Checkout:
         return done
 
     def outputs(self, folder: Path | None = None) -> dict[str, bytes]:
-        """The bytes of every output of the five stages."""
+        """The bytes of every output of the stages."""
         root = folder or self.folder
         return {
             str(path.relative_to(root)): path.read_bytes()

@@ -28,7 +28,7 @@ else:
     Path(name).write_text("done")
 """
 OUTPUTS = {"train": "model", "evaluate": "report"}
-NAMES = ("ingest", "preprocess", "reference", "train", "evaluate")
+NAMES = ("start", "ingest", "preprocess", "reference", "train", "evaluate")
 
 
 @pytest.fixture

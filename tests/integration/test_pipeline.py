@@ -1,4 +1,4 @@
-"""The five stages under plain `dvc repro`: no Prefect, no MLflow, the same bytes every time."""
+"""The six stages under plain `dvc repro`: no Prefect, no MLflow, the same bytes every time."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ def reproduced(tmp_path_factory, checkout_of_this_code):
     """A checkout in which `dvc repro` has run once."""
     checkout = checkout_of_this_code(tmp_path_factory.mktemp("check out"))
     done = checkout.call("dvc", "repro")
-    for stage in ("ingest", "preprocess", "reference", "train", "evaluate"):
+    for stage in ("start", "ingest", "preprocess", "reference", "train", "evaluate"):
         assert f"Running stage '{stage}'" in done.stdout
     return checkout
 

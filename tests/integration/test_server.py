@@ -67,7 +67,7 @@ deploy(repository())
 
 HANGING = """
 stages:
-  ingest:
+  start:
     cmd: python -c "import time; print('hanging', flush=True); time.sleep(600)"
     deps: [data/source.json]
     outs: [data/raw]
@@ -216,7 +216,7 @@ def test_what_the_user_can_mend_ends_a_run_with_its_message_and_no_traceback(rep
     assert "Traceback" not in said
     assert "NoneType" not in said
     (repo / "pictures" / "a.png").write_text("no image", encoding="utf-8")
-    failing = "stages: {ingest: {cmd: python -m ganpipe stage nothing, deps: [data/source.json]}}"
+    failing = "stages: {start: {cmd: python -m ganpipe stage nothing, deps: [data/source.json]}}"
     (repo / "dvc.yaml").write_text(failing, encoding="utf-8")
     with running(RUN, repo, "data.source=folder", "data.path=pictures") as run:
         said = answer(run)

@@ -13,6 +13,7 @@ import torch
 from ganpipe import randomness
 from ganpipe.data.dataset import Dataset
 from ganpipe.training.batches import Batches
+from ganpipe.training.distributed import World
 
 
 @pytest.fixture
@@ -30,8 +31,9 @@ def readers() -> list[threading.Thread]:
 
 
 def test_a_batch_is_what_the_counters_say(data: Dataset) -> None:
-    real, latents, labels = Batches(data, 3, 16, 5).at(48)
+    real, latents, labels, draws = Batches(data, 3, 16, 5).at(48)
     assert labels is None
+    assert draws is None
     numbers = randomness.draw_order(3, "reals", 48, 16, 50)
     expected = data.batch(numbers).transpose(0, 3, 1, 2) / 127.5 - 1
     assert real.shape == (16, 3, 8, 4)
@@ -53,8 +55,8 @@ def test_a_batch_is_what_the_counters_say(data: Dataset) -> None:
 )
 def test_read_ahead_is_the_same(data: Dataset, asked: list[int]) -> None:
     classes = np.arange(50) % 7
-    plain = Batches(data, 3, 16, 5, labels=classes, ahead=False)
-    ahead = Batches(data, 3, 16, 5, labels=classes, ahead=True)
+    plain = Batches(data, 3, 16, 5, labels=classes, draws=3, ahead=False)
+    ahead = Batches(data, 3, 16, 5, labels=classes, draws=3, ahead=True)
     for shown in asked:
         for one, other in zip(plain.at(shown), ahead.at(shown), strict=True):
             assert torch.equal(one, other)
@@ -69,7 +71,7 @@ def test_the_next_batch_is_read_while_this_one_is_used(
     really = Batches._read
     twice = threading.Semaphore(0)
 
-    def watched(self: Batches, shown: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(self: Batches, shown: int) -> dict[str, torch.Tensor]:
         read.append((shown, threading.current_thread().name))
         found = really(self, shown)
         twice.release()
@@ -115,3 +117,27 @@ def test_labels_belong_to_their_images(data: Dataset) -> None:
     numbers = randomness.draw_order(3, "reals", 48, 16, 50)
     assert batch.labels is not None
     assert np.array_equal(batch.labels.numpy(), classes[numbers])
+
+
+@pytest.mark.parametrize("size", [2, 4])
+@pytest.mark.parametrize("shown", [0, 48])  # 48: through the end of an epoch
+def test_any_number_of_processes_shows_the_same_batch(data: Dataset, size: int, shown: int) -> None:
+    classes = np.arange(50) % 7
+    whole = Batches(data, 3, 16, 5, labels=classes, draws=9).at(shown)
+    shares = [
+        Batches(data, 3, 16, 5, labels=classes, draws=9, world=World(rank, size)).at(shown)
+        for rank in range(size)
+    ]
+    assert {len(share.real) for share in shares} == {16 // size}
+    for together, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        assert torch.equal(torch.cat(parts), together)
+
+
+def test_only_the_share_is_read(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    really = data.batch
+    monkeypatch.setattr(
+        data, "batch", lambda numbers: asked.append(len(numbers)) or really(numbers)
+    )
+    Batches(data, 3, 16, 5, world=World(1, 4)).at(0)
+    assert asked == [4]

@@ -13,11 +13,13 @@ import torch
 
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.reference import make_reference
 from ganpipe.files import write_json
 from ganpipe.networks import NetworkConfig
-from ganpipe.params import ModelParams, TrainParams
+from ganpipe.params import EvaluateParams, ModelParams, TrainParams
 from ganpipe.training import state
-from ganpipe.training.loop import Run, run_training, scratch_key
+from ganpipe.training.loop import Run, run_training
+from ganpipe.training.scratch import scratch_key
 from ganpipe.training.trainer import Networks, Trainer
 
 MODEL = ModelParams(width=8, max_width=16, latent=8)
@@ -25,7 +27,8 @@ TRAIN = TrainParams(
     kimg=6.0,
     batch=32,
     tick_kimg=0.5,
-    snapshot_kimg=1.0,
+    snapshot_kimg=2.4,  # at other moments than ticks and states
+    snapshot_samples=8,
     state_kimg=0.25,
     penalty_every=3,
     threads=1,
@@ -44,17 +47,22 @@ model, train = ModelParams(**json.loads(sys.argv[1])), TrainParams(**json.loads(
 root = Path(sys.argv[3])
 settle(train.threads)
 outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
-run_training(Dataset(sys.argv[4]), model, train, outputs, root / "scratch")
+data = Path(sys.argv[4])
+reference = data.parent / "reference"
+run_training(Dataset(data), model, train, outputs, root / "scratch", reference=reference)
 """
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset")
+    folder = tmp_path_factory.mktemp("data") / "train"
+    folder.mkdir()
     images = np.random.default_rng(0).integers(0, 256, (500, 16, 16, 3), np.uint8)
     np.save(folder / "images-00000.npy", images)
     description = {"height": 16, "width": 16, "channels": 3, "classes": [], "count": 500}
     write_json(folder / "dataset.json", {**description, "sha256": "0" * 64})
+    whole, few = Dataset(folder), EvaluateParams(samples=16)
+    make_reference(whole, whole, few, folder.parent / "reference")
     return folder
 
 
@@ -64,7 +72,7 @@ def _start(root, dataset, train=TRAIN):
 
 
 def _finish(root, dataset, train=TRAIN):
-    assert _start(root, dataset, train).wait(timeout=120) == 0
+    assert _start(root, dataset, train).wait(timeout=300) == 0
     return _bytes(root)
 
 
@@ -98,10 +106,11 @@ def uninterrupted(tmp_path_factory, dataset):
 
 def test_the_same_run_twice_gives_the_same_bytes(tmp_path, dataset, uninterrupted):
     assert _finish(tmp_path, dataset) == uninterrupted
-    assert {"model/generator.safetensors", "model/history.jsonl", "model/curves.csv"} < set(
-        uninterrupted
-    )
+    model = ("generator.safetensors", "history.jsonl", "curves.csv", "film.webp")
+    assert {f"model/{name}" for name in model} < set(uninterrupted)
     assert {"checkpoints/state.safetensors", "checkpoints/state.json"} < set(uninterrupted)
+    measured = uninterrupted["model/history.jsonl"].decode().count("fid_quick_lite0_8")
+    assert measured == 3
 
 
 def _killed_and_finished(root, dataset, train, seed, kills):
@@ -127,9 +136,24 @@ def test_sigkill_at_twenty_random_moments_changes_no_byte(tmp_path, dataset, uni
     assert _killed_and_finished(tmp_path, dataset, TRAIN, seed, kills=4) == uninterrupted
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_stopped_while_a_snapshot_is_measured_no_byte_changes(
+    tmp_path, dataset, uninterrupted, number
+):
+    grids = tmp_path / "scratch"
+    for seen in (1, 2):  # the first is of the untrained network
+        process = _start(tmp_path, dataset)
+        while len(list(grids.glob("train-*/grids/grid-*.png"))) <= seen:
+            assert process.poll() is None, "the run ended before it could be interrupted"
+            time.sleep(0.002)
+        process.send_signal(number)
+        assert process.wait(timeout=10) != 0
+    assert _finish(tmp_path, dataset) == uninterrupted
+
+
 def test_sigkill_changes_no_byte_in_bf16_on_two_threads(tmp_path, dataset):
     """What a run uses by default: bf16, every core, channels_last weights."""
-    train = TRAIN.model_copy(update={"precision": "bf16", "threads": 2, "kimg": 3.0})
+    train = TRAIN.model_copy(update={"precision": "bf16", "threads": 2, "kimg": 2.0})
     whole = _finish(tmp_path / "whole", dataset, train)
     assert _killed_and_finished(tmp_path / "cut", dataset, train, seed=9, kills=2) == whole
 
@@ -174,7 +198,7 @@ def test_two_runs_at_once_train_once_and_both_end_right(tmp_path, dataset, unint
         root.mkdir()
         (root / "scratch").symlink_to(tmp_path / "shared", target_is_directory=True)
     processes = [_start(root, dataset) for root in roots]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
     assert [_bytes(root) for root in roots] == [uninterrupted, uninterrupted]
     (speeds,) = (tmp_path / "shared").glob("train-*/speed.jsonl")
     ticks = [json.loads(line)["images"] for line in speeds.read_text().splitlines()]
@@ -188,7 +212,8 @@ def test_what_was_delivered_is_trained_anew_when_asked_anew(tmp_path, dataset, u
     (scratch / "of-the-first").touch()
     assert _finish(tmp_path, dataset) == uninterrupted
     assert not (scratch / "of-the-first").exists()
-    assert len(list(scratch.glob("states/*.json"))) == 1
+    # the last, for a run that waited, and the best, which it would deliver
+    assert len(list(scratch.glob("states/*.json"))) <= 2
 
 
 @pytest.mark.parametrize(
@@ -199,6 +224,17 @@ def test_other_parameters_never_pick_up_this_state(dataset, change):
     assert scratch_key(Dataset(dataset), MODEL, other) != scratch_key(
         Dataset(dataset), MODEL, TRAIN
     )
+
+
+def test_another_reference_never_picks_up_this_state(dataset, tmp_path):
+    """The best is chosen by it."""
+    data, reference = Dataset(dataset), dataset.parent / "reference"
+    other = tmp_path / "reference"
+    make_reference(data, data, EvaluateParams(samples=16, seed=2), other)
+    keys = {scratch_key(data, MODEL, TRAIN, each) for each in (reference, other, None)}
+    assert len(keys) == 3
+    unmeasured = TRAIN.model_copy(update={"snapshot_samples": 0})
+    assert len({scratch_key(data, MODEL, unmeasured, each) for each in (reference, other)}) == 1
 
 
 def test_a_restored_trainer_is_the_saved_one(tmp_path):
@@ -219,7 +255,7 @@ def test_a_restored_trainer_is_the_saved_one(tmp_path):
     one, two = state.tensors_of(trainer), state.tensors_of(other)
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert trainer.means.take() == other.take_curves()
+    assert trainer.means.take() == other.means.take()
 
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])

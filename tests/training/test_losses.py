@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ganpipe.training.losses import LOSSES, full, gradient_penalty, lipschitz_penalty
+from ganpipe.networks.precision import full
+from ganpipe.training.losses import LOSSES, gradient_penalty, lipschitz_penalty
 
 REAL, FAKE = 1.5, -0.25
 

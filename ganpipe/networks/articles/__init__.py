@@ -1,0 +1,1 @@
+"""The networks of five published tutorials, as the presets article-* train them."""

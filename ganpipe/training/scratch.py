@@ -1,0 +1,93 @@
+"""The folder in which a run keeps what it needs to go on: one for all that decides its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from ganpipe.data.dataset import Dataset
+from ganpipe.files import sha256
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training.distributed import World
+
+# the code that a state depends on: what dvc.yaml lists for the stage
+CODE = (
+    "networks",
+    "training",
+    "evaluation",
+    "compute.py",
+    "data/dataset.py",
+    "images.py",
+    "randomness.py",
+)
+DONE = "done"
+WAITING = "train: another run with the same inputs is training; waiting for it"
+PATIENCE = 60.0  # seconds: how often the other processes hear that this one still waits
+
+
+def scratch_key(
+    dataset: Dataset, model: ModelParams, train: TrainParams, reference: Path | None = None
+) -> str:
+    """A name for everything that decides the bytes of a run: a state is never another run's."""
+    package = Path(__file__).resolve().parents[1]
+    code = hashlib.sha256()
+    for part in CODE:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            code.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    measured = reference is not None and train.snapshot_samples > 0
+    inputs = {
+        "dataset": dataset.sha256,
+        "model": model.model_dump(),
+        "train": train.model_dump(),
+        "reference": _content(reference) if reference is not None and measured else None,
+        "code": code.hexdigest(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return f"train-{digest[:24]}"
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.iterdir())}
+
+
+@contextmanager
+def claimed(scratch: Path, world: World) -> Iterator[None]:
+    """Hold a scratch folder, for all processes of the world.
+
+    Where another run with the same inputs holds it, this one waits and then takes what the other
+    has come to. What was delivered before is trained anew, from nothing: DVC asks for it again.
+    """
+    lock = FileLock(scratch.with_name(f"{scratch.name}.lock"))
+    if world.first:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        patience, waited = 0.0, False
+        while world.any(world.first and not _acquired(lock, patience)):
+            if world.first and not waited:
+                print(WAITING, flush=True)
+            patience, waited = PATIENCE, True
+        if world.first and not waited and (scratch / DONE).exists():
+            shutil.rmtree(scratch)
+        world.wait()
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock, patience: float) -> bool:
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        return False
+    return True
