@@ -18,6 +18,7 @@ SMALL = [
     "train.kimg=2",
     "train.tick_kimg=0.5",
     "train.snapshot_kimg=1",
+    "train.snapshot_samples=32",
     "train.state_kimg=0.5",
     "evaluate.samples=64",
     "model.width=8",

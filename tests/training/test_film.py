@@ -71,3 +71,8 @@ def test_a_film_that_would_be_large_is_compressed_with_little_loss(
     exact, small = frames(tmp_path / "exact"), frames(tmp_path / "small")
     errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(exact, small, strict=True)]
     assert 0.0 < max(errors) < 5.0
+
+
+def test_grids_of_large_images_make_a_film_of_bounded_size(tmp_path: Path) -> None:
+    film.write_film(grids(tmp_path, 2, side=2100), tmp_path / "film.webp")
+    assert {frame.shape for frame in frames(tmp_path / "film.webp")} == {(700, 700)}

@@ -29,15 +29,18 @@ class Config:
 
 
 # a schedule over the whole run needs train.kimg of about what the asked minutes show
-DCGAN = Config()
-RESNET = Config().but(model__architecture="resnet", model__width=32, model__max_width=128)
-R3GAN_TINY = Config("r3gan-tiny").but(train__kimg=2000)
+PLAIN = Config().but(model__conditional="false")
+DCGAN = PLAIN.but(model__architecture="dcgan", train__kimg=4000)
+RESNET = PLAIN.but(
+    model__architecture="resnet", model__width=32, model__max_width=128, train__kimg=2000
+)
+R3GAN_TINY = Config("r3gan-tiny").but(model__conditional="false", train__kimg=2000)
 
 CONFIGS = {
-    "dcgan": DCGAN.but(train__kimg=4000),
-    "dcgan-classes": DCGAN.but(train__kimg=4000, model__conditional="true"),
-    "resnet": RESNET.but(train__kimg=2000),
-    "resnet-classes": RESNET.but(train__kimg=2000, model__conditional="true"),
+    "dcgan": DCGAN,
+    "dcgan-classes": DCGAN.but(model__conditional="true"),
+    "resnet": RESNET,
+    "resnet-classes": RESNET.but(model__conditional="true"),
     "r3gan-tiny": R3GAN_TINY,
     "r3gan-tiny-classes": R3GAN_TINY.but(model__conditional="true"),
 }

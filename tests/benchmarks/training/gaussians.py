@@ -31,6 +31,7 @@ def measure(place: Place) -> list[Figure]:
             train = train.model_copy(update={"kimg": 10.0})
         began = perf_counter()
         modes = count_modes(train_on_points(train))
+        print(f"gaussians: {cell}: {modes.found} modes", flush=True)
         floor = len(CENTRES) if cell == PROMISED else None
         figures += [
             Figure(f"{cell}: modes found", modes.found, f"of {len(CENTRES)}", floor),

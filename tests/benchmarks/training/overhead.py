@@ -44,29 +44,35 @@ class Bare:
             torch.optim.Adam(network.parameters(), params.lr, betas, params.eps, fused=True)
             for network in networks
         ]
-        self.images = 0
+        self.images = self.steps = 0
 
     def step(self, real: Tensor, latents: Tensor) -> None:
         """One step of each network."""
         params, networks = self.params, self.networks
-        lazily = torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bf16")
-        with lazily:
+        in_bf16 = torch.autocast("cpu", torch.bfloat16, enabled=params.precision == "bf16")
+        with in_bf16:
             fake = networks.generator(latents)
         layout = torch.channels_last if params.channels_last else torch.contiguous_format
         both = torch.cat([real, full(fake.detach())]).contiguous(memory_format=layout)
-        both.requires_grad_()
-        with lazily:
+        due = self.steps % params.penalty_every == 0
+        both.requires_grad_(due)
+        with in_bf16:
             scores = networks.discriminator(both)
         losses = self.loss.discriminator(*full(scores).chunk(2))
-        with lazily:
-            r1, r2 = gradient_penalty(both, scores).chunk(2)
-        self._down(1, losses.mean() + 0.5 * (params.r1 * r1.mean() + params.r2 * r2.mean()))
-        with frozen(networks.discriminator), lazily:
+        total = losses.mean()
+        if due:
+            with in_bf16:
+                r1, r2 = gradient_penalty(both, scores).chunk(2)
+            weight = 0.5 * params.penalty_every
+            total = total + weight * (params.r1 * r1.mean() + params.r2 * r2.mean())
+        self._down(1, total)
+        with frozen(networks.discriminator), in_bf16:
             scores_fake = full(networks.discriminator(fake))
             with torch.no_grad():
                 scores_real = full(networks.discriminator(real))
         self._down(0, self.loss.generator(scores_real, scores_fake).mean())
         self.images += len(real)
+        self.steps += 1
 
     def _down(self, number: int, loss: Tensor) -> None:
         self.adams[number].zero_grad()

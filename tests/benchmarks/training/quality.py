@@ -76,9 +76,9 @@ def _figures(
         for config in configs:
             mine = [point for point in points if point.config == config]
             # the step that was running then; or the end, where train.kimg was over before
-            later = [point for point in mine if point.minutes >= minutes]
-            if mine:
-                reached[config] = (later or mine[-1:])[0]
+            point = next((p for p in mine if p.minutes >= minutes), mine[-1] if mine else None)
+            if point is not None and point.minutes <= minutes * 1.02 + 0.05:
+                reached[config] = point
         for config, point in reached.items():
             when = f"{config}: after {minutes:g} minutes"
             figures += [

@@ -24,7 +24,7 @@ from ganpipe.files import read_json, replacing_folder, write_json
 from ganpipe.networks import load_generator, sample
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.training.classifier import accuracy, classes_of, trained
-from tests.benchmarks.training.configs import Config
+from tests.benchmarks.training.configs import PLAIN
 from tests.benchmarks.training.place import Place, settings
 from tests.benchmarks.training.watched import Kept, Moments, watched
 
@@ -33,7 +33,7 @@ SAMPLES = 26_000
 TRIPLES = 60_000
 KIMG = 800.0  # of each cell, on two cores seven to eight minutes
 
-SMALL = Config().but(model__architecture="resnet", model__width=16, model__max_width=64)
+SMALL = PLAIN.but(model__architecture="resnet", model__width=16, model__max_width=64)
 # learning rate and penalties as in the paper's appendix D for stacked MNIST, at their start
 PAPER = SMALL.but(train__lr=2e-4, train__r1=1.0, train__r2=1.0)
 CELLS = {
