@@ -246,8 +246,8 @@ def _children(parent):
     while len(found) < 2:
         line = parent.stdout.readline()
         assert line, "ended early"
-        if line.startswith("process "):
-            _, rank, pid = line.split()
+        # two processes write into one pipe: a line may hold what both have said
+        for rank, pid in re.findall(r"process (\d) (\d+)", line):
             found[int(rank)] = int(pid)
     return found
 

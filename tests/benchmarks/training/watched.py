@@ -13,6 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,8 @@ class Watch:
     def save(self) -> None:
         """Keep the generator of this moment."""
         generator, shown = self._generator(), self.run.trainer.images
+        if self._before is None:  # the run had ended when it was stopped
+            self._go_on(shown)
         with replacing_folder(self.folder / f"{KEPT}{shown:012d}") as folder:
             save_generator(folder, generator)
             write_json(folder / WHEN, {"kimg": shown / 1000, "minutes": self.seconds / 60})
@@ -129,7 +132,7 @@ def watched(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ended, asked = folder / "ended.json", max(moments.minutes, default=math.inf)
-    known = read_json(ended) if ended.exists() else {"why": "", "minutes": 0.0}
+    known: dict[str, Any] = read_json(ended) if ended.exists() else {"why": "", "minutes": 0.0}
     # null: at train.kimg or by failing, so that there is no more to come
     if known["minutes"] is not None and known["minutes"] < asked:
         why, enough = _train(dataset, model, train, folder, moments)
