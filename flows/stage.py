@@ -22,11 +22,11 @@ from prefect.states import Completed, Failed
 
 from flows import processes
 from flows.artifacts import StageProgress
-from ganpipe import events
+from ganpipe import events, stages
 from ganpipe.errors import GanpipeError
 from ganpipe.workspace import environment
 
-STAGES = ("start", "ingest", "preprocess", "reference", "train", "evaluate")
+STAGES = tuple(stages.STAGES)
 LAST_LINES = 15
 
 Event = dict[str, Any]

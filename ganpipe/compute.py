@@ -8,10 +8,16 @@ from pathlib import Path
 from ganpipe.errors import GanpipeError
 from ganpipe.params import EvaluateParams, Params, TrainParams
 
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, cgroup v2
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+
+def cores(quota: Path = CPU_QUOTA) -> int:
+    """CPU cores that this process may use: those of its affinity, within a container's limit."""
+    allowed = len(os.sched_getaffinity(0))
+    if not quota.exists():
+        return allowed
+    limit, period = quota.read_text(encoding="utf-8").split()
+    return allowed if limit == "max" else max(1, min(allowed, int(limit) // int(period)))
 
 
 def cpu_has_bf16() -> bool:

@@ -14,8 +14,18 @@ def test_nothing_is_left_to_the_machine_after_resolving():
     resolved = compute.resolve(Params())
     assert resolved.train.device in ("cpu", "cuda")
     assert resolved.train.precision in ("bf16", "float32")
-    assert resolved.train.threads == resolved.evaluate.threads == len(os.sched_getaffinity(0))
+    assert resolved.train.threads == resolved.evaluate.threads == compute.cores()
     assert compute.resolve(resolved) == resolved
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [("max 100000", 64), ("200000 100000", 2), ("150000 100000", 1), ("50000 100000", 1)],
+)
+def test_a_container_has_the_cores_of_its_quota(tmp_path, monkeypatch, text, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    (tmp_path / "cpu.max").write_text(f"{text}\n")
+    assert compute.cores(tmp_path / "cpu.max") == cores
 
 
 def test_what_was_chosen_is_kept():

@@ -41,6 +41,10 @@ def test_written_parameters_read_back_equal(tmp_path):
         ("training.kimg=3", ["training", "train"]),
         ("train.kimg=[1", ["train.kimg=[1"]),
         ("data.resolution=@x", ["data.resolution=@x"]),
+        ("train.lr_final=1e-4", ["train.lr_final=0.0001", "train.schedule=linear or cosine"]),
+        ("train.augment=diffaugment", ["train.augment_strength=0", "train.augment=none"]),
+        ("train.snapshot_samples=0 train.stop_kimg=9", ["train.stop_kimg=9", "snapshot_samples"]),
+        ("model.conditional=maybe", ["model.conditional=maybe", "auto, true or false"]),
         ("kimg=3", ["section.key=value"]),
         ("train.kimg", ["section.key=value"]),
         ("register.model=a/b", ["register.model=a/b"]),
@@ -48,7 +52,7 @@ def test_written_parameters_read_back_equal(tmp_path):
 )
 def test_a_bad_assignment_names_key_value_and_what_is_allowed(assignment, words):
     with pytest.raises(GanpipeError) as caught:
-        params.override(Params(), [assignment])
+        params.override(Params(), assignment.split())
     for word in words:
         assert word in str(caught.value)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganpipe.params.section import Section
+
+FINALS = ("lr_final", "beta2_final", "r1_final", "r2_final", "ema_kimg_final", "augment_final")
 
 
 class TrainParams(Section):
@@ -25,7 +27,8 @@ class TrainParams(Section):
         Literal["continue", "restart"],
         Field(
             description="continue: kimg and schedules count the checkpoint's images (extend a "
-            "run); restart: from 0 (fine-tune)"
+            "run; set schedule_kimg to what it was, or the schedule stretches over the new kimg); "
+            "restart: from 0 (fine-tune)"
         ),
     ] = "continue"
     kimg: Annotated[
@@ -230,3 +233,24 @@ class TrainParams(Section):
     state_kimg: Annotated[
         float, Field(gt=0, description="thousand images between two saves of the exact state")
     ] = 20.0
+
+    @model_validator(mode="after")
+    def _nothing_is_asked_for_in_vain(self) -> TrainParams:
+        finals = [name for name in FINALS if getattr(self, name) is not None]
+        if finals and self.schedule == "constant":
+            raise ValueError(
+                f"train.{finals[0]}={getattr(self, finals[0])} needs train.schedule=linear or "
+                "cosine to be reached; with constant set it to null"
+            )
+        weakest = max(self.augment_strength, self.augment_final or 0.0)
+        if self.augment == "diffaugment" and weakest == 0.0:
+            raise ValueError(
+                "train.augment=diffaugment does nothing with train.augment_strength=0: set it to "
+                "the chance of each augmentation, 1 as published, or train.augment=none"
+            )
+        if self.stop_kimg > 0.0 and self.snapshot_samples == 0:
+            raise ValueError(
+                f"train.stop_kimg={self.stop_kimg:g} needs the quick FID of snapshots: set "
+                "train.snapshot_samples to 1000, or train.stop_kimg=0"
+            )
+        return self

@@ -137,6 +137,8 @@ class Run:
         elif self.begin is not None:
             start.apply(trainer, self.begin, self.params)
         self.world.wait()  # nothing is removed before all have read
+        if first:
+            state.drop_later(self.states, -1 if saved is None else saved.images)
         pending = saved is not None and saved.pending
         self.history.truncate(trainer.images - 1 if pending else trainer.images, write=first)
         if self.snapshots is not None:
@@ -160,7 +162,7 @@ class Run:
         values: dict[str, float | str] = dict(self._snapshot()) if snapshot else {}
         if tick:
             values = {**self._curves(), **values}
-        if values:
+        if tick or snapshot:  # in all processes, whatever each of them has measured
             self.history.append(now, values, write=self.world.first)
             self._fail(diagnosis.trouble(self.history.lines, params) if self.world.first else None)
         improved = snapshot and self._improved()
@@ -174,6 +176,8 @@ class Run:
         """Means since the last tick, the same in all processes, and the learning rate."""
         curves = self.trainer.means.take()
         self._fail(diagnosis.not_finite(self.trainer.images, curves, self.params))
+        if self.params.augment != "none":
+            curves["leaks"] = float(augment.leaks(curves["augment"], self.params.augment))
         return {**curves, "lr": self.trainer.optimizers["generator"].param_groups[0]["lr"]}
 
     def _snapshot(self) -> dict[str, float]:
@@ -232,12 +236,21 @@ class Run:
             return
         if trouble is None:
             raise GanpipeError("training failed; the first process says why")
-        good = state.before(self.states, trouble.since)
-        last = f"{good.images / 1000:g} kimg, {good.tensors}" if good else "none"
         raise GanpipeError(
             f"{trouble.what} (at {self.trainer.images / 1000:g} kimg; first seen at "
-            f"{trouble.since / 1000:g} kimg; last good state: {last}). Try {trouble.advice}"
+            f"{trouble.since / 1000:g} kimg; last good state: {self._good(trouble.since)}). "
+            f"Try {trouble.advice}"
         )
+
+    def _good(self, since: int) -> str:
+        """The newest state from before trouble began, as a checkpoint that can be started from."""
+        good = state.before(self.states, since)
+        if good is None:
+            return "none"
+        folder = self.scratch / "good"
+        with replacing_folder(folder) as beside:
+            state.export(good, beside)
+        return f"{good.images / 1000:g} kimg, train.start={folder}"
 
     def _generator(self) -> Generator:
         """The moving average as it stands."""

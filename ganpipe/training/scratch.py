@@ -23,8 +23,10 @@ CODE = (
     "networks",
     "training",
     "evaluation",
+    "params",
     "compute.py",
     "data/dataset.py",
+    "files.py",
     "images.py",
     "randomness.py",
 )
@@ -77,8 +79,13 @@ def claimed(scratch: Path, world: World) -> Iterator[None]:
             if world.first and not waited:
                 print(WAITING, flush=True)
             patience, waited = PATIENCE, True
-        if world.first and not waited and (scratch / DONE).exists():
-            shutil.rmtree(scratch)
+        if world.first:
+            old = scratch.with_name(f"{scratch.name}.old")
+            if old.exists():
+                shutil.rmtree(old)
+            if not waited and (scratch / DONE).exists():
+                scratch.rename(old)  # at once: half a folder would look like a run
+                shutil.rmtree(old)
         world.wait()
         yield
     finally:

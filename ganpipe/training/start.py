@@ -58,8 +58,8 @@ def check_length(images: int, params: TrainParams) -> None:
 def apply(trainer: Trainer, folder: Path, params: TrainParams) -> None:
     """Put a new trainer into the state that data/start holds; with `scratch` leave it as it is.
 
-    Networks, average, optimizers and the strength of augmentation are the checkpoint's; so are
-    the counters, unless train.start_counter=restart. Sums of the curves begin at 0.
+    Networks, average and optimizers are the checkpoint's; so are the counters and ada's strength,
+    unless train.start_counter=restart. Sums of the curves begin at 0.
     Raises GanpipeError when the folder is not what train.start says, when the checkpoint's
     networks have other tensors, and when train.kimg ends before it.
     """
@@ -79,6 +79,7 @@ def apply(trainer: Trainer, folder: Path, params: TrainParams) -> None:
     state.restore(trainer, saved)
     if params.start_counter == "restart":
         trainer.images = trainer.steps = 0
+        trainer.strength.fill_(params.augment_strength)
     trainer.means.sums.zero_()
     trainer.means.counts.zero_()
 

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from ganpipe.files import read_json, replacing, sha256, write_json
 from ganpipe.networks import NetworkConfig
 from ganpipe.training.history import Best
+from ganpipe.training.start import DESCRIPTION, TENSORS
 from ganpipe.training.trainer import Trainer
 
 FORMAT = 1
 KEPT = 2
-TENSORS, DESCRIPTION = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,14 @@ def drop_older(folder: Path, kept: int) -> None:
         if int(old.stem.removeprefix("state-")) not in named:
             old.with_suffix(".safetensors").unlink(missing_ok=True)
             old.unlink()
+
+
+def drop_later(folder: Path, images: int) -> None:
+    """Remove the states of more images shown: a run goes on before them, and makes them anew."""
+    for description in folder.glob("state-*.json"):
+        if int(description.stem.removeprefix("state-")) > images:
+            description.unlink()  # first: without it the tensors count for nothing
+            description.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def export(saved: SavedState, output: Path) -> None:

@@ -24,6 +24,7 @@ from ganpipe.training.curves import Means
 from ganpipe.training.distributed import World
 from ganpipe.training.losses import LOSSES, gradient_penalty, lipschitz_penalty
 from ganpipe.training.schedules import Settings, ema_decay, settings
+from ganpipe.training.start import SCRATCH
 
 
 @dataclass
@@ -67,6 +68,9 @@ class Trainer:
         }
         self.images = 0
         self.steps = 0
+        # an average that comes from a checkpoint has no untrained weights to forget
+        begun = params.start != SCRATCH and params.start_counter == "restart"
+        self.rampup = 0.0 if begun else params.ema_rampup
         device = next(networks.generator.parameters()).device
         self.device = device.type
         self.means = Means(device)
@@ -217,7 +221,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self, batch: int, now: Settings) -> None:
-        decay = ema_decay(self.images, batch, now.ema_kimg, self.params.ema_rampup)
+        decay = ema_decay(self.images, batch, now.ema_kimg, self.rampup)
         average, generator = self.networks.average, self.networks.generator
         torch._foreach_lerp_(
             list(average.parameters()), list(generator.parameters()), weight=1.0 - decay

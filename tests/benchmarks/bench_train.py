@@ -27,6 +27,8 @@ PARTS = {
     "compiled": "torch.compile of the generator (3 minutes)",
     "gaussians": "modes found of 25 Gaussians (5 minutes)",
     "stacked": "modes found of 1,000 of stacked Fashion-MNIST (45 minutes)",
+    "articles": "do a classifier and you recognise what the tutorials' presets learn (15 minutes)",
+    "checkpoint": "size of the exact state at FFHQ-256, seconds to save and restore (10 minutes)",
     "bf16": "final FIDs of bf16 and float32 (45 minutes)",
     "quality": "FID against minutes of training (half an hour and a bit for each configuration)",
 }

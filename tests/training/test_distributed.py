@@ -117,7 +117,6 @@ def test_curves_and_ada_see_the_whole_batch(trained, size):
 def test_each_has_learned_something(trained):
     for name in CASES:
         tensors = trained[name, 2, 0]
-        assert _furthest(tensors, tensors, "generator.") == 0.0
         away = {
             key: (tensors[key] - tensors[key.replace("generator.", "average.")]).abs().max()
             for key in tensors
@@ -195,7 +194,8 @@ def work():
     with connected(TrainParams(devices=2, device="cpu")) as world:
         for step in range(10**6):
             if world.any(wish=step == 3):
-                print("process", world.rank, os.getpid(), flush=True)
+                # in one piece, whatever the environment says of buffers
+                os.write(1, f"process {world.rank} {os.getpid()}\\n".encode())
             if sys.argv[1] == "both" or (sys.argv[1] == "last" and not world.first):
                 raise GanpipeError("the disc is full")
             time.sleep(0.01)
@@ -246,8 +246,8 @@ def _children(parent):
     while len(found) < 2:
         line = parent.stdout.readline()
         assert line, "ended early"
-        # two processes write into one pipe: a line may hold what both have said
-        for rank, pid in re.findall(r"process (\d) (\d+)", line):
+        if line.startswith("process "):
+            _, rank, pid = line.split()
             found[int(rank)] = int(pid)
     return found
 
@@ -314,7 +314,8 @@ def stage(tmp_path):
         wanted = ["model.width=4", "model.max_width=8", "model.latent=8", "train.kimg=4"]
         wanted += ["train.batch=32", "train.devices=2", "train.device=cpu", "train.threads=1"]
         wanted += ["train.precision=float32", "train.snapshot_samples=0", "train.tick_kimg=0.5"]
-        wanted += ["train.snapshot_kimg=1", "train.state_kimg=0.25"]
+        # a snapshot without a point of the curves, too: only the first process has values then
+        wanted += ["train.snapshot_kimg=0.6", "train.state_kimg=0.25"]
         params.write(params.override(params.Params(), wanted), folder / "params.yaml")
         return folder
 

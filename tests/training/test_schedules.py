@@ -26,7 +26,6 @@ def test_without_final_values_nothing_changes_whatever_the_schedule():
     [
         ("linear", {0.0: 0.0, 0.25: 0.25, 0.5: 0.5, 1.0: 1.0, 7.0: 1.0}),
         ("cosine", {0.0: 0.0, 0.25: 0.146446609, 0.5: 0.5, 1.0: 1.0, 7.0: 1.0}),
-        ("constant", {0.0: 0.0, 0.5: 0.0, 1.0: 0.0, 7.0: 0.0}),
     ],
 )
 def test_every_scheduled_value_goes_its_way_and_is_held(schedule, shares):

@@ -212,6 +212,20 @@ def test_a_damaged_best_is_told_and_the_next_run_begins_before_it(
     with pytest.raises(GanpipeError, match=r"damaged: run the stage again"):
         run.write_outputs(outputs)
     assert state.find(run.states) is None
+    again = prepared(dataset, tmp_path / "s", 9.0, 5.0, 7.0, None)
+    with pytest.raises(Interrupted):  # while the fourth snapshot is measured
+        again.to_the_end()
+    saved = state.find(run.states)
+    assert saved is not None
+    assert saved.images == 400  # and not what the first run left of 500 and 600
+    last = prepared(dataset, tmp_path / "s", 6.0, 8.0, 7.0)
+    last.to_the_end()
+    last.write_outputs(outputs)
+    whole = prepared(dataset, tmp_path / "whole", 9.0, 5.0, 7.0, 6.0, 8.0, 7.0)
+    whole.to_the_end()
+    others = {name: tmp_path / f"other-{name}" for name in outputs}
+    whole.write_outputs(others)
+    assert left(outputs) == left(others)
 
 
 def test_a_choice_by_other_latents_than_the_reported_evaluation(dataset: Dataset) -> None:

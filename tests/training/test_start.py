@@ -118,17 +118,46 @@ def test_restart_counts_from_zero_with_the_weights_and_moments_of_the_checkpoint
     assert trainer.images == 160
 
 
+def test_restart_keeps_the_average_at_its_full_half_life(
+    dataset: Dataset, checkpoint: Path
+) -> None:
+    """The ramp is for averages that hold untrained weights."""
+    params = going_on(start_counter="restart", kimg=0.16)
+    trainer = fresh(params)
+    start.apply(trainer, checkpoint, params)
+    networks = trainer.networks
+    expected = [weights.double().clone() for weights in networks.average.parameters()]
+    batches = Batches(dataset, params.seed, params.batch, MODEL.latent)
+    for _ in range(5):
+        trainer.step(*batches.at(trainer.images))
+        for kept, new in zip(expected, networks.generator.parameters(), strict=True):
+            kept.lerp_(new.double(), 1.0 - 0.5 ** (16 / 10_000))
+    for kept, now in zip(expected, networks.average.parameters(), strict=True):
+        assert torch.allclose(kept.float(), now, rtol=1e-5, atol=1e-8)
+
+
+def test_restart_takes_the_strength_that_is_asked_for(tmp_path: Path) -> None:
+    source = fresh()
+    source.images = 100
+    checkpoint = saved(source, tmp_path)
+    for counter, strength in (("restart", 0.3), ("continue", 0.0)):
+        params = going_on(start_counter=counter, augment="ada", augment_strength=0.3)
+        trainer = fresh(params)
+        start.apply(trainer, checkpoint, params)
+        assert trainer.strength.item() == pytest.approx(strength)
+
+
 def test_the_strength_that_ada_came_to_goes_on_and_the_curves_begin_anew(tmp_path: Path) -> None:
     source = fresh()
     source.images = 100
     source.strength.fill_(0.3)
     source.means.note(r1=torch.tensor(5.0))
     folder = saved(source, tmp_path)
-    for counter in ("continue", "restart"):
+    for counter, strength in (("continue", 0.3), ("restart", 0.0)):
         params = going_on(start_counter=counter)
         trainer = fresh(params)
         start.apply(trainer, folder, params)
-        assert trainer.strength.item() == pytest.approx(0.3)
+        assert trainer.strength.item() == pytest.approx(strength)
         assert not trainer.means.sums.any()
         assert not trainer.means.counts.any()
 

@@ -64,13 +64,18 @@ def _scaled(pixels: NDArray[np.uint8]) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def classes_of(classifier: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The most probable class of each grey image uint8 [n, 28, 28, 1]: int64 [n]."""
+def probabilities(classifier: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Of the ten classes for each grey image uint8 [n, 28, 28, 1]: float32 [n, 10]."""
     parts = [
-        classifier(_scaled(pixels[first : first + BLOCK])).argmax(dim=1).numpy()
+        classifier(_scaled(pixels[first : first + BLOCK])).softmax(dim=1).numpy()
         for first in range(0, len(pixels), BLOCK)
     ]
     return np.concatenate(parts)
+
+
+def classes_of(classifier: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The most probable class of each grey image uint8 [n, 28, 28, 1]: int64 [n]."""
+    return probabilities(classifier, pixels).argmax(axis=1)
 
 
 def accuracy(classifier: nn.Module, dataset: Dataset) -> float:

@@ -1,27 +1,21 @@
-"""Size of the exact state at the paper's FFHQ-256 size, and the time to save and restore it.
-
-`python -m tests.benchmarks.bench_checkpoint [--quick] [--folder DIR] [--out FILE]`
-"""
+"""Size of the exact state at the paper's FFHQ-256 size, and the time to save and restore it."""
 
 from __future__ import annotations
 
-import argparse
 import copy
-import os
-import tempfile
-from pathlib import Path
 from statistics import median
 
 import torch
 from safetensors.torch import save_file
 
 from ganpipe import presets
-from ganpipe.files import sha256, write_json
+from ganpipe.files import sha256
 from ganpipe.networks import NetworkConfig
 from ganpipe.params import TrainParams
 from ganpipe.training import state
 from ganpipe.training.trainer import Networks, Trainer
-from tests.benchmarks.figures import Figure, Place, as_json, interleaved, machine, show
+from tests.benchmarks.figures import Figure, interleaved
+from tests.benchmarks.training.place import Place
 
 FULL, QUICK = ("r3gan-ffhq256", 256), ("r3gan-tiny", 28)
 BATCH, REPETITIONS = 2, 3
@@ -37,9 +31,9 @@ def measure(place: Place) -> list[Figure]:
     train = presets.load(preset).train.model_copy(
         update={"batch": BATCH, "device": "cpu", "precision": "float32", "augment": "none"}
     )
-    torch.set_num_threads(place.processes)
+    torch.set_num_threads(place.threads)
     trainer = _stepped(config, train)
-    folder = place.folder / "states"
+    folder = place.below("checkpoint") / "states"
     both = (trainer.networks.generator, trainer.networks.discriminator)
     generator, discriminator = (sum(w.numel() for w in each.parameters()) for each in both)
     state.save(trainer, folder)
@@ -54,7 +48,7 @@ def measure(place: Place) -> list[Figure]:
         {
             "save": lambda: state.save(trainer, folder),
             "save: copy of the tensors, as from a GPU": lambda: [t.clone() for t in cpu.values()],
-            "save: write, without fsync": lambda: save_file(cpu, place.folder / "again"),
+            "save: write, without fsync": lambda: save_file(cpu, folder / "again"),
             "save: sha256 of the file": lambda: sha256(written),
             "find the newest, with its sha256": lambda: state.find(folder),
             "restore": lambda: state.restore(other, saved),
@@ -84,23 +78,3 @@ def _same(one: Trainer, other: Trainer) -> None:
     assert left.keys() == right.keys()
     for key, value in left.items():
         assert torch.equal(value, right[key]), key
-
-
-def main() -> None:
-    """Measure, print a table, write the JSON file."""
-    parser = argparse.ArgumentParser(prog="bench_checkpoint", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small network: proves the code")
-    parser.add_argument("--folder", type=Path, help="where to write (needs 3 GB; default: /tmp)")
-    parser.add_argument("--out", type=Path, help="JSON file to write the figures to")
-    asked = parser.parse_args()
-    about = machine()
-    with tempfile.TemporaryDirectory(prefix="ganpipe-bench-", dir=asked.folder) as folder:
-        place = Place(Path(folder), asked.quick, len(os.sched_getaffinity(0)))
-        rows = as_json("checkpoint", measure(place), judged=False)
-    if asked.out:
-        write_json(asked.out, {"machine": about, "quick": asked.quick, "figures": rows})
-    show(rows)
-
-
-if __name__ == "__main__":
-    main()
