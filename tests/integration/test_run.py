@@ -127,6 +127,7 @@ def test_generate_writes_the_images_of_a_registered_version(ran, tmp_path):
         assert np.asarray(image).shape == (16, 16)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_gives_the_bytes_of_plain_dvc(tmp_path, checkout_of_this_code):
     """SIGKILL in mid-training, started again: the bytes of `dvc repro` that nobody interrupted."""
     longer = ["train.kimg=40", "train.state_kimg=1", "train.precision=bf16"]

@@ -12,7 +12,7 @@ import pytest
 from ganpipe import lineage, params, tracking
 from ganpipe.files import read_json
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 @dataclass(frozen=True)

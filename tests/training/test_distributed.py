@@ -350,6 +350,7 @@ def _after_states(folder, process, count):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_the_stage_on_two_processes_stopped_and_gone_on_gives_the_same_bytes(stage):
     """Ended by SIGTERM, then under torchrun with a worker killed, which starts both again."""
     whole, cut = stage("whole"), stage("cut")

@@ -151,6 +151,7 @@ def test_stopped_while_a_snapshot_is_measured_no_byte_changes(
     assert _finish(tmp_path, dataset) == uninterrupted
 
 
+@pytest.mark.slow
 def test_sigkill_changes_no_byte_in_bf16_on_two_threads(tmp_path, dataset):
     """What a run uses by default: bf16, every core, channels_last weights."""
     train = TRAIN.model_copy(update={"precision": "bf16", "threads": 2, "kimg": 1.5})
