@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from ganpipe.networks.articles.keras import SLOPE, DoubleUp, glorot
+from ganpipe.networks.articles.keras import SLOPE, Critic, DoubleUp, Stack
 
 
-class Generator(nn.Module):
+class Generator(Stack):
     """Latents float [n, latent] to images float [n, *shape] in [-1, 1].
 
     In print the first transposed convolution has stride 1, which makes images of half the size.
     """
 
     def __init__(self, shape: tuple[int, int, int], latent: int) -> None:
-        super().__init__()
         channels, height, width = shape
         base = (128, height // 4, width // 4)
-        self.layers = nn.Sequential(
+        super().__init__(
             nn.Linear(latent, base[0] * base[1] * base[2]),
             nn.ReLU(),
             nn.Unflatten(1, base),
@@ -26,21 +25,14 @@ class Generator(nn.Module):
             nn.Conv2d(32, channels, 5, padding=2),
             nn.Tanh(),
         )
-        glorot(self)
-
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        del labels
-        images: Tensor = self.layers(latents)
-        return images
 
 
-class Discriminator(nn.Module):
+class Discriminator(Critic):
     """Images float [n, *shape] to logits float [n]; the printed sigmoid is the loss's."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
         channels, height, width = shape
-        self.layers = nn.Sequential(
+        super().__init__(
             nn.Conv2d(channels, 32, 3, padding=1),
             nn.LeakyReLU(SLOPE),
             nn.Conv2d(32, 64, 3, padding=1),
@@ -48,9 +40,3 @@ class Discriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(64 * height * width, 1),
         )
-        glorot(self)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        del labels
-        logits: Tensor = self.layers(images)
-        return logits.squeeze(1)

@@ -44,3 +44,24 @@ class DoubleUp(nn.ConvTranspose2d):
 def probability(logits: Tensor) -> Tensor:
     """Sigmoid in at least float32: near 1 bfloat16 has no gradient left."""
     return torch.sigmoid(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+
+class Stack(nn.Module):
+    """Layers one after the other, with Keras's first weights and without classes."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        glorot(self)
+
+    def forward(self, values: Tensor, labels: Tensor | None = None) -> Tensor:
+        del labels
+        output: Tensor = self.layers(values)
+        return output
+
+
+class Critic(Stack):
+    """A stack whose last layer has one output: float [n] for n images."""
+
+    def forward(self, values: Tensor, labels: Tensor | None = None) -> Tensor:
+        return super().forward(values, labels).squeeze(1)

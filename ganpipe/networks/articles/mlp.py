@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
-from ganpipe.networks.articles.keras import batch_norm, glorot
+from ganpipe.networks.articles.keras import Critic, Stack, batch_norm
 
 SLOPE = 0.2  # said in print, so not Keras's
 
 
-class Generator(nn.Module):
+class Generator(Stack):
     """Latents float [n, latent] to images float [n, *shape] in [-1, 1]."""
 
     def __init__(self, shape: tuple[int, int, int], latent: int) -> None:
-        super().__init__()
         channels, height, width = shape
-        self.layers = nn.Sequential(
+        super().__init__(
             nn.Linear(latent, 256),
             nn.LeakyReLU(SLOPE),
             nn.Linear(256, 512),
@@ -25,29 +24,16 @@ class Generator(nn.Module):
             nn.Tanh(),
             nn.Unflatten(1, shape),
         )
-        glorot(self)
-
-    def forward(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
-        del labels
-        images: Tensor = self.layers(latents)
-        return images
 
 
-class Discriminator(nn.Module):
+class Discriminator(Critic):
     """Images float [n, *shape] to logits float [n]."""
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
         channels, height, width = shape
-        self.layers = nn.Sequential(
+        super().__init__(
             nn.Flatten(),
             nn.Linear(channels * height * width, 512),
             nn.LeakyReLU(SLOPE),
             nn.Linear(512, 1),
         )
-        glorot(self)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        del labels
-        logits: Tensor = self.layers(images)
-        return logits.squeeze(1)
