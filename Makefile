@@ -5,7 +5,7 @@ READY := .venv/.ready
 export VIRTUAL_ENV :=
 unexport PYTHONPATH
 
-.PHONY: run test check format ui lock setup slow bench-data bench-train clean
+.PHONY: run test check format ui lock setup slow bench-data bench-train bench-eval clean
 
 run: $(READY) ## images in, a measured and registered generator out: make run ARGS="--set ..."
 	@$(BIN)/ganpipe run $(ARGS)
@@ -24,6 +24,9 @@ bench-data: $(READY) ## figures of the data path, one quiet run of an hour: ARGS
 
 bench-train: $(READY) ## figures of networks and training, hours: ARGS="--quick", "throughput --out FILE"
 	@$(BIN)/python -m tests.benchmarks.bench_train $(ARGS)
+
+bench-eval: $(READY) ## figures of evaluation, three quarters of an hour: ARGS="--quick", "inception distance --out FILE"
+	@$(BIN)/python -m tests.benchmarks.bench_eval $(ARGS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .

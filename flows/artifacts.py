@@ -15,8 +15,6 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.exceptions import PrefectHTTPStatusError
 
 from ganpipe.data.report import PAGE, PICTURE, SUMMARY
-from ganpipe.files import read_json
-from ganpipe.tracking import text
 
 SECONDS_BETWEEN_UPDATES = 2.0
 MAX_PICTURE_CHARACTERS = 150_000  # of the data URI: it is stored in Prefect's database
@@ -99,20 +97,12 @@ def data_markdown(workspace: Path, mlflow_run: str) -> str:
     )
 
 
-def report_markdown(workspace: Path, title: str, facts: dict[str, str]) -> str:
-    """The report of a finished run: its number with protocol and floor, its samples, `facts`."""
-    metrics = read_json(workspace / "report" / "metrics.json")
-    protocol = metrics["protocol"]
-    metric = protocol["metric"]
+def report_markdown(workspace: Path, title: str, facts: dict[str, str], told: str) -> str:
+    """The report of a finished run: `facts`, its samples, and what the evaluation told."""
     picture = inline_picture(workspace / "report" / "samples.png")
-    rows = [
-        ("measure", "value"),
-        ("---", "---"),
-        (f"**{metric}**", f"**{metrics[metric]:.4g}**"),
-        ("real against real", f"{metrics[f'floor_{metric}']:.4g}"),
-        *((name, value.replace("|", "\\|")) for name, value in facts.items()),
-    ]
-    details = "\n".join(f"| {key} | `{text(value)}` |" for key, value in protocol.items())
+    rows = [("run", ""), ("---", "---")]
+    rows += [(name, value.replace("|", "\\|")) for name, value in facts.items()]
+    _, _, rest = told.partition("\n")  # its own title
     return "\n".join(
         [
             f"# {title}",
@@ -120,12 +110,6 @@ def report_markdown(workspace: Path, title: str, facts: dict[str, str]) -> str:
             *(f"| {left} | {right} |" for left, right in rows),
             "",
             f"![samples]({picture})",
-            "",
-            "## Protocol",
-            "",
-            "| key | value |",
-            "| --- | --- |",
-            details,
-            "",
+            rest,
         ]
     )

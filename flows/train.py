@@ -7,6 +7,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
@@ -22,8 +23,12 @@ from flows.artifacts import data_markdown, report_markdown
 from flows.stage import STAGES, StageResult, failed, stage
 from ganpipe import checkpoints, forwarding, lineage, registry, tracking
 from ganpipe import workspace as workspaces
+from ganpipe.champion import beside_champion
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.report import SUMMARY
+from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
+from ganpipe.gate import describe
 from ganpipe.params import (
     ComputeParams,
     DataParams,
@@ -127,7 +132,7 @@ def _pipeline(params: Params) -> Any:
     try:
         results = _run_stages(run, forwarder)
         with tracking.named_outages(run.mlflow_uri):
-            tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace)
+            told = _log_report(run)
             registration: registry.Registration = register_model(run, return_state=True).result()
             tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
     except BaseException as problem:
@@ -135,8 +140,24 @@ def _pipeline(params: Params) -> Any:
         _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
         raise
     summary = _summarise(run, registration, results, time.monotonic() - began)
-    _report(run, summary)
+    _report(run, summary, told)
     return Completed(message=summary.headline, data=summary)
+
+
+def _log_report(run: Run) -> str:
+    """Send the report to MLflow, beside the champion's numbers; returns its summary."""
+    report = run.workspace / "report"
+    with TemporaryDirectory(prefix="ganpipe-report-") as folder:
+        beside, scratch = Path(folder) / "beside", Path(folder) / "champion"
+        beside.mkdir()
+        scratch.mkdir()
+        model = run.params.registration.model
+        who = beside_champion(run.mlflow_uri, model, report, beside, scratch)
+        tracking.log_report(run.mlflow_uri, run.mlflow_run, run.workspace, beside)
+        summary = (beside if who else report) / SUMMARY
+        if not summary.is_file():  # a pipeline of the user's own
+            return f"\n{describe(read_results(report))}\n"
+        return summary.read_text(encoding="utf-8")
 
 
 def _begin(params: Params) -> Run:
@@ -240,7 +261,7 @@ def register_model(run: Run) -> Any:
 def _summarise(
     run: Run, registration: registry.Registration, results: list[StageResult], seconds: float
 ) -> Summary:
-    metrics = read_json(run.workspace / "report" / "metrics.json")
+    metrics = read_results(run.workspace / "report")
     metric = metrics["protocol"]["metric"]
     return Summary(
         run_id=run.workspace.name,
@@ -272,17 +293,17 @@ def _data(workspace: Path) -> str:
     return f"{splits['train']} to train on, {splits['test']} to test, {aside} set aside; {told}"
 
 
-def _report(run: Run, summary: Summary) -> None:
+def _report(run: Run, summary: Summary, told: str) -> None:
     """Show the summary on the run's page in Prefect: the version is registered without it."""
     try:
         with tracking.named_outages(run.mlflow_uri):
-            text = _report_text(run, summary)
+            text = _report_text(run, summary, told)
         create_markdown_artifact(text, key="report", description=summary.headline)
     except (GanpipeError, httpx.HTTPError) as error:
         get_run_logger().warning("Prefect shows no report of this run: %s", error)
 
 
-def _report_text(run: Run, summary: Summary) -> str:
+def _report_text(run: Run, summary: Summary, told: str) -> str:
     facts = {
         "model version": f"{_version_link(run, summary)}, {summary.alias}",
         "gate": summary.decision,
@@ -294,7 +315,7 @@ def _report_text(run: Run, summary: Summary) -> str:
         "bring it into the checkout": f"`{summary.adopt_command}`",
         "MLflow run": _mlflow_link(run),
     }
-    return report_markdown(run.workspace, f"Run {summary.run_id}", facts)
+    return report_markdown(run.workspace, f"Run {summary.run_id}", facts, told)
 
 
 def _mlflow_link(run: Run) -> str:

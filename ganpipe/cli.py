@@ -147,6 +147,44 @@ def generate(
 
 
 @app.command()
+def score(
+    images: Annotated[
+        str, typer.Option(help="folder, .zip, .tar or .npz of images, or .npz with mu and sigma")
+    ],
+    against: Annotated[str, typer.Option(help="the real ones, or a data set such as data/train")],
+    unseen: Annotated[
+        str, typer.Option(help="real ones that were not trained on: tells memorisation")
+    ] = "",
+    extractor: Annotated[
+        str, typer.Option(help="feature network, as evaluate.extractor")
+    ] = "lite0",
+    precision: Annotated[
+        str, typer.Option(help="float32, or bf16: faster, with names of its own")
+    ] = "float32",
+    weights: Annotated[str, typer.Option(help="file with the feature network's weights")] = "",
+    samples: Annotated[int, typer.Option(help="images of each side; 0 takes all")] = 0,
+    seed: Annotated[int, typer.Option(help="of subsets")] = 1,
+    most: Annotated[int, typer.Option(help="images of each side for measures of pairs")] = 10_000,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 is every core")] = 0,
+    out: Annotated[str, typer.Option(help="JSON file to write everything to")] = "",
+) -> None:
+    """Measure any two sets of images against each other: distances, precision, recall, copying."""
+    from ganpipe.compute import cores, settle
+    from ganpipe.evaluation.score import Options
+    from ganpipe.evaluation.score import score as work
+    from ganpipe.evaluation.told import as_json, lines
+    from ganpipe.files import write_json
+
+    settle(threads or cores())
+    place = Path(weights).expanduser() if weights else None
+    options = Options(extractor, precision, place, samples, seed, most)
+    found = work(images, against, options, unseen)
+    print("\n".join(lines(found)))
+    if out:
+        write_json(out, as_json(found))
+
+
+@app.command()
 def doctor() -> None:
     """Look over this installation and say what to do about what is missing."""
     from ganpipe.doctor import report

@@ -52,7 +52,7 @@ def checks(start: Path) -> list[Check]:
         ("DVC", lambda: _dvc(repo)),
         ("servers", lambda: _servers(repo)),
         ("data", lambda: _data(repo)),
-        ("feature weights", _weights),
+        ("feature weights", lambda: _weights(repo)),
     ]
     with ThreadPoolExecutor(len(groups)) as pool:  # most of the time is waiting for answers
         return [check for group in pool.map(lambda each: _look(*each), groups) for check in group]
@@ -362,7 +362,22 @@ def _data(repo: Path) -> Iterator[Check]:
                 os.environ[key] = value
 
 
-def _weights() -> Iterator[Check]:
+def _weights(repo: Path) -> Iterator[Check]:
+    from ganpipe.evaluation.extractors import published
+    from ganpipe.evaluation.extractors.weights import cache_folder
+
+    yield from _packaged_weights()
+    evaluate = parameters.load(repo / parameters.PARAMS_FILE).evaluate
+    found = published(evaluate.extractor)
+    if found is not None and not evaluate.weights:
+        place = cache_folder() / found.name
+        remedy = f"the first run fetches {found.url} ({found.bytes / 1e6:,.0f} MB)"
+        here = place.is_file()
+        told = str(place) if here else f"{place}: not here"
+        yield Check(f"{evaluate.extractor}'s weights", "ok" if here else "warn", told, remedy)
+
+
+def _packaged_weights() -> Iterator[Check]:
     from ganpipe.evaluation.extractors.lite0 import WEIGHTS_SHA256, weights_path
 
     path = weights_path()

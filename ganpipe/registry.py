@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ganpipe import lineage, packaging
 from ganpipe.errors import GanpipeError
-from ganpipe.files import read_json, sha256
+from ganpipe.evaluation.results import METRICS, read_results
+from ganpipe.files import sha256
 from ganpipe.gate import Decision, from_tags, gate, to_tags
 from ganpipe.params import Params
 from ganpipe.tracking import check, connect, description, identity_tags, text, user
@@ -81,11 +82,11 @@ def register(
     weights, metrics_file, lock_file, _ = packaging.required(
         workspace,
         f"model/{packaging.WEIGHTS}",
-        "report/metrics.json",
+        f"report/{METRICS}",
         "dvc.lock",
         f"model/{packaging.DESCRIPTION}",
     )
-    metrics = read_json(metrics_file)
+    metrics = read_results(metrics_file.parent)
     fingerprint = {
         "ganpipe.generator_sha256": sha256(weights),
         "ganpipe.metrics_sha256": sha256(metrics_file),

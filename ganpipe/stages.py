@@ -80,7 +80,7 @@ def reference(params: Params, root: Path) -> None:
     """data/train and data/test -> data/reference."""
     from ganpipe.compute import resolve_evaluate, settle
     from ganpipe.data.dataset import Dataset
-    from ganpipe.evaluation.reference import make_reference
+    from ganpipe.evaluation.real_images import make_reference
     from ganpipe.training.loop import check
 
     evaluate = resolve_evaluate(params.evaluate)
@@ -107,6 +107,8 @@ def train(params: Params, root: Path) -> None:
     dataset = Dataset(root / "data" / "train")
     data = root / "data"
     places = {"reference": data / "reference", "begin": data / "start"}
+    if params.evaluate.weights:  # which weights they are is in the reference, by their sha256
+        places["weights"] = Path(params.evaluate.weights)
     with connected(train) as world:
         run_training(dataset, params.model, train, outputs, scratch_folder(), **places, world=world)
 
@@ -114,11 +116,14 @@ def train(params: Params, root: Path) -> None:
 def evaluate(params: Params, root: Path) -> None:
     """model and data/reference -> report."""
     from ganpipe.compute import resolve_evaluate, settle
+    from ganpipe.data.dataset import Dataset
     from ganpipe.evaluation.measure import evaluate as work
 
     evaluate = resolve_evaluate(params.evaluate)
     settle(evaluate.threads)
-    metrics = work(root / "model", root / "data" / "reference", evaluate, root / "report")
+    data = Dataset(root / "data" / "train"), Dataset(root / "data" / "test")
+    places = root / "model", root / "data" / "reference"
+    metrics = work(*places, data, evaluate, root / "report")
     metric = metrics["protocol"]["metric"]
     floor = metrics[f"floor_{metric}"]
     print(f"evaluate: {metric} = {metrics[metric]:.2f} (real against real {floor:.2f})")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ganpipe import addresses, processes
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
 from ganpipe.gate import describe
 from ganpipe.packaging import LINEAGE_FILES
@@ -167,12 +168,15 @@ def end_run(uri: str, run_id: str, status: Literal["FINISHED", "FAILED", "KILLED
     connect(uri).set_terminated(run_id, status)
 
 
-def log_report(uri: str, run_id: str, workspace: Path) -> None:
-    """Send what a finished workspace holds: numbers, pictures, lineage files, the data set."""
+def log_report(uri: str, run_id: str, workspace: Path, beside: Path | None = None) -> None:
+    """Send what a finished workspace holds: numbers, pictures, lineage files, the data set.
+
+    Files in `beside` take the place of the report's own.
+    """
     client = connect(uri)
     from mlflow.entities import Metric
 
-    metrics = read_json(workspace / "report" / "metrics.json")
+    metrics = read_results(workspace / "report")
     images = int(read_json(workspace / "model" / "generator.json").get("images", 0))
     now = milliseconds()
     client.log_batch(
@@ -184,6 +188,8 @@ def log_report(uri: str, run_id: str, workspace: Path) -> None:
         ],
     )
     client.log_artifacts(run_id, str(workspace / "report"), "report")
+    if beside is not None:
+        client.log_artifacts(run_id, str(beside), "report")
     client.log_artifacts(run_id, str(workspace / "data" / "report"), "data")
     if (workspace / "model" / "grids").is_dir():
         client.log_artifacts(run_id, str(workspace / "model" / "grids"), "grids")

@@ -3,55 +3,145 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ganpipe import images
+from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.comparison import Real, compare, numbers_of
+from ganpipe.evaluation.copying import Copying, Images, copying
+from ganpipe.evaluation.describe import Found, measures, report_of
 from ganpipe.evaluation.distances import Moments, frechet_distance
-from ganpipe.evaluation.extractors import Extractor, make_extractor
-from ganpipe.evaluation.reference import FEW_SAMPLES, GRID, REALS, read_reference
+from ganpipe.evaluation.extractors import Extractor
+from ganpipe.evaluation.made import BLOCK, PURPOSE, Made, all_alike, blocks, samples_of
+from ganpipe.evaluation.reference import (
+    QUERIES,
+    REALS,
+    Reference,
+    extractor_for,
+    lessons,
+    read_reference,
+)
+from ganpipe.evaluation.report import Measure, write_report
+from ganpipe.evaluation.results import EVALUATION, FLOOR, METRICS
+from ganpipe.evaluation.usefulness import SHOWN, Labelled, Usefulness, usefulness
 from ganpipe.events import progress
 from ganpipe.files import replacing_folder, sha256, write_json
 from ganpipe.networks import Generator, load_generator, sample
-from ganpipe.networks.generator import WEIGHTS
+from ganpipe.networks.generator import GRID_PURPOSE, WEIGHTS
 from ganpipe.params import EvaluateParams
 
-METRICS, SAMPLES = "metrics.json", "samples.png"
-BLOCK = 256  # images sampled and measured at a time
+SAMPLES = "samples.png"
+GRID = 64
+WORK = "work"
+FEW_SAMPLES = 2_000
+NO_NUMBER = "the distance is no number: the samples are damaged"
 
 
-def add_samples(
-    moments: Moments,
-    generator: Generator,
-    extractor: Extractor,
-    samples: int,
-    seed: int,
-    purpose: str,
-    block: int = BLOCK,
-) -> Iterator[int]:
-    """Take the features of samples into the moments; yields how many so far, a block at a time."""
-    for first in range(0, samples, block):
-        count = min(block, samples - first)
-        made = sample(generator, count, seed, purpose=purpose, first=first)
-        moments.add(extractor(made))
-        yield first + count
+def evaluate(
+    model: Path,
+    reference: Path,
+    data: tuple[Dataset, Dataset],
+    params: EvaluateParams,
+    output: Path,
+) -> dict[str, Any]:
+    """Write report/: metrics.json, evaluation.json with the whole protocol, the page, pictures.
+
+    `data`: training and test images. Returns the metrics with their protocol. Raises
+    GanpipeError when the reference was made with other parameters or from other images.
+    """
+    known, extractor = opened(reference, params)
+    train, test = data
+    if known.protocol["dataset_sha256"] != train.sha256:
+        raise GanpipeError(f"{reference} was made from other images than {train.folder}: run dvc")
+    generator = load_generator(model)
+    _check_shape(generator, train)
+    count: int = known.protocol["samples"]
+    with replacing_folder(output) as folder:
+        work = folder / WORK
+        work.mkdir()
+        made = samples_of(generator, extractor, count, params.seed, work)
+        real = _real(known, train, params)
+        same_classes = generator.classes == train.classes
+        comparison = compare(real, made.features, made.labels if same_classes else None)
+        copied = _copied(known, train, test, made, params, work)
+        useful = _useful(generator, made, train, test, params)
+        found = Found(
+            extractor.name,
+            count,
+            comparison,
+            known.floors,
+            known.class_floors,
+            copied,
+            useful,
+            known.protocol,
+            warnings(count, extractor.features, comparison.distance, made),
+        )
+        numbers = numbers_of(comparison, extractor.name, count)
+        rows = measures(found, numbers)
+        metrics = {row.name: row.value for row in rows}
+        metrics |= {f"{FLOOR}{name}": value for name, value in known.floors.items()}
+        if isinstance(useful, Usefulness):
+            metrics["accuracy_real_to_real"] = useful.real_to_real
+        metrics["images"] = generator.images
+        why = comparison.classes if isinstance(comparison.classes, str) else ""
+        sides = (train, test)
+        told = report_of(
+            found, rows, generator, made, sides, (known.numbers, why), params.seed, model
+        )
+        write_json(folder / METRICS, metrics)
+        about: dict[str, Any] = {"title": told.title, "generator_sha256": sha256(model / WEIGHTS)}
+        about["lineage"] = told.lineage
+        write_json(folder / EVALUATION, about | _evaluation(found, rows))
+        write_report(told, folder)
+        grid = images.grid(sample(generator, GRID, params.seed, purpose=GRID_PURPOSE))
+        images.write_png(folder / SAMPLES, grid)
+        shutil.copyfile(reference / REALS, folder / REALS)
+        shutil.rmtree(work)
+    return metrics | {"protocol": known.protocol}
 
 
-def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path) -> dict[str, Any]:
-    """Write report/: metrics.json with its whole protocol, samples.png, reals.png.
+def _check_shape(generator: Generator, train: Dataset) -> None:
+    config = generator.config
+    made = (config.image_height, config.image_width, config.image_channels)
+    real = (train.height, train.width, train.channels)
+    if made != real:
+        raise GanpipeError(
+            f"the generator makes images of shape {made} (height, width, channels), those of "
+            f"{train.folder} have {real}: train it on these first"
+        )
 
-    Returns the metrics. Raises GanpipeError when the reference was made with other parameters.
+
+def _real(known: Reference, train: Dataset, params: EvaluateParams) -> Real:
+    kept, labels = known.neighbours, train.labels
+    return Real(
+        known.moments,
+        known.features,
+        kept if len(kept) else None,
+        params.neighbours,
+        params.seed,
+        None if labels is None else labels[known.numbers],
+        train.classes,
+    )
+
+
+def opened(reference: Path, params: EvaluateParams) -> tuple[Reference, Extractor]:
+    """The reference, and the feature network that it was made by.
+
+    Raises GanpipeError when that is not the one that the parameters name.
     """
     known = read_reference(reference)
-    extractor = make_extractor(params)
+    extractor = extractor_for(params, reference)
     protocol = known.protocol
     asked = {
         "extractor": extractor.name,
         "extractor_version": extractor.version,
         "weights_sha256": extractor.weights_sha256,
         "samples": params.samples or protocol["samples"],
+        "pairs": min(protocol["samples"], params.neighbours),
         "seed": params.seed,
     }
     if other := [
@@ -61,28 +151,110 @@ def evaluate(model: Path, reference: Path, params: EvaluateParams, output: Path)
             f"{reference} was made with {', '.join(other)}, evaluate asks for other values: "
             f"run the stage reference"
         )
-    generator = load_generator(model)
-    moments = Moments(extractor.features)
-    samples: int = protocol["samples"]
-    with progress("evaluate", "features of generated images", samples) as bar:
-        for done in add_samples(moments, generator, extractor, samples, params.seed, "evaluate"):
-            bar.update(done)
-    metric: str = protocol["metric"]
-    metrics: dict[str, Any] = {
-        metric: frechet_distance(known.moments, moments),
-        f"floor_{metric}": known.floor,
-        "images": generator.images,
-        "protocol": protocol,
-        "generator_sha256": sha256(model / WEIGHTS),
-    }
-    if samples < FEW_SAMPLES:
-        metrics["warning"] = (
-            f"{samples} images on each side are few for {extractor.features} features: compare "
+    return known, extractor
+
+
+def distance(generator: Generator, known: Reference, extractor: Extractor, seed: int) -> float:
+    """The headline alone, in memory that does not grow with the number of samples."""
+    moments, count = Moments(extractor.features), known.protocol["samples"]
+    with progress("evaluate", "features of generated images", count) as bar:
+        for _, made in blocks(generator, count, seed, PURPOSE, BLOCK):
+            moments.add(extractor(made))
+            bar.advance(len(made))
+    return frechet_distance(known.moments, moments)
+
+
+def warnings(count: int, features: int, distance: float, made: Made) -> list[str]:
+    """What should keep people from reading too much into a distance."""
+    told = few(count, features)
+    if all_alike(made.images[first : first + BLOCK] for first in range(0, count, BLOCK)):
+        told.append("the generated images are all alike, so their spread is nought")
+    return told if np.isfinite(distance) else [*told, NO_NUMBER]
+
+
+def few(count: int, features: int) -> list[str]:
+    """Warnings for a set of few images."""
+    told = []
+    if count < FEW_SAMPLES:
+        told.append(
+            f"{count:,} images are few for {features:,} features: compare "
             f"this distance only with others of the same protocol"
         )
-    with replacing_folder(output) as folder:
-        write_json(folder / METRICS, metrics)
-        grid = images.grid(sample(generator, GRID, params.seed, purpose="grid"))
-        images.write_png(folder / SAMPLES, grid)
-        shutil.copyfile(reference / REALS, folder / REALS)
-    return metrics
+    if count <= features:
+        told.append(
+            f"{count:,} images span fewer directions than the {features:,} features have: the "
+            "covariance is singular, and the distance says little about the directions left out"
+        )
+    return told
+
+
+def _copied(
+    known: Reference,
+    train: Dataset,
+    test: Dataset,
+    made: Made,
+    params: EvaluateParams,
+    work: Path,
+) -> Copying | str:
+    most = min(params.neighbours, QUERIES)
+    return copying(
+        Images(train.batch, np.arange(len(train))),
+        Images(test.batch, known.test_numbers),
+        Images(made.images.__getitem__, np.arange(len(made.images))[:most]),
+        (known.features, known.test_features, made.features[:most]),
+        seed=params.seed,
+        folder=work,
+    )
+
+
+def _useful(
+    generator: Generator, made: Made, train: Dataset, test: Dataset, params: EvaluateParams
+) -> Usefulness | str:
+    if params.usefulness == "never":
+        return "evaluate.usefulness=never"
+    if made.labels is None or train.labels is None or test.labels is None:
+        return "the generator knows no classes"
+    if generator.classes != train.classes:
+        return "the generator was trained on other classes"
+    for name, labels in (("generated", made.labels), ("test", test.labels)):
+        counts = np.bincount(labels, minlength=len(train.classes))
+        if lacking := [train.classes[int(each)] for each in np.flatnonzero(counts == 0)]:
+            return f"no {name} images of {', '.join(lacking[:5])}"
+    count = min(len(made.labels), len(train))
+    shown = lessons(count, SHOWN)
+    total = 2 * shown + 2 * len(test) + count
+    with progress("evaluate", "classifiers on samples and on real images", total) as bar:
+        return usefulness(
+            Labelled(made.images.__getitem__, made.labels),
+            Labelled(train.batch, train.labels),
+            Labelled(test.batch, test.labels),
+            generator.classes,
+            seed=params.seed,
+            shown=shown,
+            advance=bar.advance,
+        )
+
+
+def _evaluation(found: Found, rows: list[Measure]) -> dict[str, Any]:
+    """Everything but the pictures, for programs: with it the page's table can be made again."""
+    comparison = found.comparison
+    line = comparison.extrapolation
+    useful, copied = found.usefulness, found.copying
+    return {
+        "protocol": found.protocol,
+        "measures": [vars(row) for row in rows],
+        "warnings": list(found.warnings),
+        "kernel": None if comparison.kernel is None else vars(comparison.kernel),
+        "extrapolation": line if isinstance(line, str) else vars(line),
+        "classes": comparison.classes
+        if isinstance(comparison.classes, str)
+        else [vars(each) for each in comparison.classes],
+        "usefulness": useful if isinstance(useful, str) else vars(useful),
+        "memorisation": copied
+        if isinstance(copied, str)
+        else {
+            **copied.verdict._asdict(),
+            "opening": copied.verdict.opening,
+            "numbers": copied.numbers,
+        },
+    }

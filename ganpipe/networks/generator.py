@@ -139,7 +139,7 @@ def sample(
     start, stop = first // batch, -(-(first + n) // batch)
     for block in range(start, stop):
         latents = latent_vectors(generator.config, seed, purpose, block * batch, batch, truncation)
-        labels = _labels(generator, seed, purpose, block * batch, batch, label)
+        labels = drawn_labels(generator, seed, purpose, block * batch, batch, label)
         with torch.inference_mode():
             images = generator.network(
                 torch.from_numpy(latents).to(device),
@@ -150,10 +150,15 @@ def sample(
     return np.concatenate(parts)[offset : offset + n]
 
 
-def _labels(
-    generator: Generator, seed: int, purpose: str, first: int, count: int, label: int | None
+def drawn_labels(
+    generator: Generator,
+    seed: int,
+    purpose: str,
+    first: int,
+    count: int,
+    label: int | None = None,
 ) -> NDArray[np.int64] | None:
-    """The classes of images number `first` onwards, or None without classes."""
+    """The classes of `sample`'s images number `first` onwards, int64 [count]; None without any."""
     if not generator.config.classes:
         return None
     if label is not None:

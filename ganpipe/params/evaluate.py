@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,9 +14,20 @@ class EvaluateParams(Section):
     """How the generator is measured."""
 
     extractor: Annotated[
-        Literal["lite0"],
-        Field(description="feature network; lite0 (EfficientNet-Lite0) ships inside a package"),
+        Literal["lite0", "inception", "inception-clean", "dinov2-b14", "dinov2-l14", "classifier"],
+        Field(
+            description="feature network; lite0 ships inside a package, classifier is trained on "
+            "the data set's own classes, the others' weights are downloaded or come from `weights`"
+        ),
     ] = "lite0"
+    weights: Annotated[
+        str,
+        Field(
+            max_length=4096,
+            description="file with the feature network's weights; empty looks in the cache folder "
+            "and downloads what is missing",
+        ),
+    ] = ""
     samples: Annotated[
         int,
         Field(
@@ -33,6 +45,28 @@ class EvaluateParams(Section):
         Literal["float32", "bf16"],
         Field(description="of the features; bf16 is a fast mode whose metric has its own name"),
     ] = "float32"
+    neighbours: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=100_000,
+            description="images of each side that measures of all pairs look at (KID, precision, "
+            "recall, density, coverage, memorisation); cost grows with its square",
+        ),
+    ] = 10_000
+    usefulness: Annotated[
+        Literal["auto", "never"],
+        Field(
+            description="auto: where there are classes, train a small classifier on generated "
+            "images and test it on real ones, and the reverse"
+        ),
+    ] = "auto"
     threads: Annotated[
         int, Field(ge=0, le=1024, description="CPU threads; 0 is every core the process may use")
     ] = 0
+
+    def anchored(self, repo: Path) -> EvaluateParams:
+        """The same with an absolute path of the weights: a run works in a folder of its own."""
+        if not self.weights:
+            return self
+        return self.model_copy(update={"weights": str(repo / Path(self.weights).expanduser())})

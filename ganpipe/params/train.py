@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ganpipe.params.section import Section
 
@@ -233,6 +234,30 @@ class TrainParams(Section):
     state_kimg: Annotated[
         float, Field(gt=0, description="thousand images between two saves of the exact state")
     ] = 20.0
+    state_url: Annotated[
+        str,
+        Field(
+            description="where each save is copied, so that the run goes on elsewhere when its "
+            "machine is lost: a URL (s3://bucket/folder; credentials from the environment) or an "
+            "absolute path; empty keeps them on this machine. No byte of the outcome depends on it"
+        ),
+    ] = ""
+
+    @field_validator("state_url")
+    @classmethod
+    def _state_url_is_the_same_place_for_all(cls, value: str) -> str:
+        if re.search("//[^/]*@", value):
+            raise ValueError(
+                "train.state_url holds a user or password, which would be kept with every run: "
+                "give credentials by the environment, for s3:// AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY"
+            )
+        if value and "://" not in value and not value.startswith("/"):
+            raise ValueError(
+                f"train.state_url={value} would lie in each run's own folder: write an absolute "
+                "path, or a URL such as s3://bucket/folder"
+            )
+        return value
 
     @model_validator(mode="after")
     def _nothing_is_asked_for_in_vain(self) -> TrainParams:

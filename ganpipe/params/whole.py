@@ -28,8 +28,9 @@ class Params(Section):
     compute: ComputeParams = ComputeParams()
 
     def anchored(self, repo: Path) -> Params:
-        """The same with an absolute data.path."""
-        return self.model_copy(update={"data": self.data.anchored(repo)})
+        """The same with an absolute data.path and evaluate.weights."""
+        sections = {"data": self.data.anchored(repo), "evaluate": self.evaluate.anchored(repo)}
+        return self.model_copy(update=sections)
 
     def dump(self) -> dict[str, Any]:
         """The parameters as params.yaml spells them."""

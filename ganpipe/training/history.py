@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,38 +23,39 @@ END = "end"  # why a run ended before train.kimg, in words
 
 
 class History:
-    """history.jsonl: grows while a run goes on, is cut back when it resumes."""
+    """The curves so far, and history.jsonl, which others may watch while a run goes on.
+
+    What a run goes on from is the copy that each state has: this file is written, never read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines = self.read()
+        self.lines: list[Line] = []
 
     def append(self, images: int, values: dict[str, float | str], *, write: bool = True) -> None:
         """Add one line: images shown, kimg, and the values (6 digits)."""
         line: Line = {"images": images, "kimg": images / 1000}
         line |= {name: _rounded(value) for name, value in values.items()}
         self.lines.append(line)
-        if not write:
-            return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # a state that is saved next counts on this line
-
-    def read(self) -> list[Line]:
-        """All whole lines; the last one may be torn when the writer was killed."""
-        if not self.path.exists():
-            return []
-        whole = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in whole]
-
-    def truncate(self, images: int, *, write: bool = True) -> None:
-        """Keep the lines up to a number of images shown."""
-        self.lines = [line for line in self.lines if line["images"] <= images]
         if write:
-            text = "".join(json.dumps(line) + "\n" for line in self.lines)
+            with self.path.open("ab") as file:
+                file.write(_encoded([line]))
+
+    @property
+    def content(self) -> bytes:
+        """All lines, as the file holds them."""
+        return _encoded(self.lines)
+
+    def restore(self, content: bytes, *, write: bool = True) -> None:
+        """Become what `content` was, whole lines, whatever the file holds by now."""
+        self.lines = [json.loads(line) for line in content.splitlines()]
+        if write:
             with replacing(self.path) as beside:
-                beside.write_text(text, encoding="utf-8")
+                beside.write_bytes(content)
+
+
+def _encoded(lines: list[Line]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _rounded(value: float | str) -> float | str:

@@ -12,18 +12,20 @@ import numpy as np
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.events import Progress, emit, progress
-from ganpipe.files import replacing_folder
+from ganpipe.files import replacing_folder, sha256
 from ganpipe.networks import Generator, NetworkConfig, save_generator
 from ganpipe.params import ModelParams, TrainParams
 from ganpipe.training import augment, diagnosis, start, state
 from ganpipe.training.batches import Batches
 from ganpipe.training.clock import Clock
+from ganpipe.training.courier import Courier, copies
 from ganpipe.training.distributed import World
 from ganpipe.training.film import write_film
 from ganpipe.training.history import END, History, best, quick_fid, write_curves
 from ganpipe.training.schedules import passed
 from ganpipe.training.scratch import DONE, claimed, scratch_key
 from ganpipe.training.snapshots import Snapshots, grid_files
+from ganpipe.training.state_store import STATES
 from ganpipe.training.stopping import Interrupted, Stop, stop_signal
 from ganpipe.training.trainer import Networks, Trainer
 
@@ -37,20 +39,25 @@ def run_training(
     *,
     reference: Path | None = None,
     begin: Path | None = None,
+    weights: Path | None = None,
     world: World | None = None,
 ) -> None:
     """Train from the start, or from the exact state of an interrupted run with the same inputs.
 
     Writes outputs["model"] (generator, curves, grids, film) and outputs["checkpoints"] (full
     state), both of the snapshot that is nearest to the real images of the folder `reference`;
-    without it, of the end. `begin`: the folder that train.start stands for.
+    without it, of the end. `begin`: the folder that train.start stands for; `weights`: of the
+    reference's feature network, where they are neither packaged nor cached.
     Raises GanpipeError when the data are too few or training fails, Interrupted on SIGTERM.
     """
     world = world or World()
     config = check(dataset, model, train)
     scratch = scratch_root / scratch_key(dataset, model, train, reference)
-    with claimed(scratch, world):
-        run = Run(dataset, config, train, scratch, reference=reference, begin=begin, world=world)
+    url = train.state_url if world.first else ""
+    with claimed(scratch, world) as anew, copies(url, scratch, anew=anew) as courier:
+        world.wait()  # for what the first process fetches
+        given = {"reference": reference, "begin": begin, "weights": weights}
+        run = Run(dataset, config, train, scratch, **given, world=world, courier=courier)
         run.to_the_end()
         if world.first:
             run.write_outputs(outputs)
@@ -87,10 +94,12 @@ class Run:
         *,
         reference: Path | None = None,
         begin: Path | None = None,
+        weights: Path | None = None,
         world: World | None = None,
+        courier: Courier | None = None,
     ) -> None:
         self.dataset, self.config, self.params, self.scratch = dataset, config, params, scratch
-        self.begin, self.world = begin, world or World()
+        self.begin, self.world, self.courier = begin, world or World(), courier
         self.labels = dataset.labels if config.classes else None
         scratch.mkdir(parents=True, exist_ok=True)
         self.trainer = Trainer(Networks.fresh(config, params), params, self.world)
@@ -98,9 +107,10 @@ class Run:
         draws = augment.DRAWS if params.gp > 0.0 or params.augment != "none" else 0
         self.batches = Batches(dataset, *shown, labels=self.labels, draws=draws, world=self.world)
         self.history = History(scratch / "history.jsonl")
-        self.states, self.grids = scratch / "states", scratch / "grids"
+        self.states, self.grids = scratch / STATES, scratch / state.GRIDS
+        self.grids_sha256: dict[str, str] = {}
         self.snapshots = (
-            Snapshots(dataset, params, self.grids, reference) if self.world.first else None
+            Snapshots(dataset, params, self.grids, reference, weights) if self.world.first else None
         )
         self.clock, self.stop = Clock(scratch), Stop()
         self.total, self.ended = math.ceil(params.kimg * 1000), False
@@ -119,6 +129,7 @@ class Run:
             self.clock = Clock(self.scratch, self.trainer.images)
             if saved is None and self.snapshots is not None:
                 self.snapshots.grid(self._generator())
+                self._note_grids()
             if saved is not None and saved.pending:
                 self._after_step(self.trainer.images - self.params.batch, bar)
             while not self.ended:
@@ -140,7 +151,8 @@ class Run:
         if first:
             state.drop_later(self.states, -1 if saved is None else saved.images)
         pending = saved is not None and saved.pending
-        self.history.truncate(trainer.images - 1 if pending else trainer.images, write=first)
+        self.history.restore(saved.history.read_bytes() if saved is not None else b"", write=first)
+        self.grids_sha256 = dict(saved.grids) if saved is not None else {}
         if self.snapshots is not None:
             self.snapshots.drop_later(trainer.images)
             self.clock.drop_torn()
@@ -186,9 +198,16 @@ class Run:
         if self.snapshots is not None:
             with self.clock.paused():
                 found = self.snapshots.take(self._generator(), lambda: self.stop.requested)
+                self._note_grids()
         if self.world.any(found is None):
             self._interrupt(pending=True)
         return found or {}
+
+    def _note_grids(self) -> None:
+        """Take the sha256 of new grids now: what is damaged later must be noticed."""
+        for grid in grid_files(self.grids):
+            if grid.name not in self.grids_sha256:
+                self.grids_sha256[grid.name] = sha256(grid)
 
     def _improved(self) -> bool:
         """Whether the snapshot of this moment is the best so far."""
@@ -217,9 +236,19 @@ class Run:
         return True
 
     def _save(self, *, pending: bool = False) -> None:
-        if self.world.first:
-            known = best(self.history.lines)
-            state.save(self.trainer, self.states, config=self.config, best=known, pending=pending)
+        if not self.world.first:
+            return
+        saved = state.save(
+            self.trainer,
+            self.states,
+            config=self.config,
+            best=best(self.history.lines),
+            pending=pending,
+            history=self.history.content,
+            grids=self.grids_sha256,
+        )
+        if self.courier is not None:
+            self.courier.send(saved)
 
     def _interrupt(self, *, pending: bool = False) -> None:
         """Save the state and end; what is pending is done when the run goes on."""
@@ -272,9 +301,11 @@ class Run:
         state.restore(self.trainer, chosen)
         with replacing_folder(outputs["model"]) as folder:
             save_generator(folder, self._generator())
-            shutil.copyfile(self.history.path, folder / "history.jsonl")
+            (folder / "history.jsonl").write_bytes(self.history.content)
             write_curves(self.history.lines, folder / "curves.csv")
-            shutil.copytree(self.grids, folder / "grids")
+            (folder / "grids").mkdir()
+            for grid in grid_files(self.grids):  # not what a killed process left beside them
+                shutil.copyfile(grid, folder / "grids" / grid.name)
             write_film(grid_files(self.grids), folder / "film.webp")
         with replacing_folder(outputs["checkpoints"]) as folder:
             state.export(chosen, folder)

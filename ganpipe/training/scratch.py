@@ -22,7 +22,13 @@ from ganpipe.training.distributed import World
 CODE = (
     "networks",
     "training",
-    "evaluation",
+    "evaluation/classifier.py",
+    "evaluation/distances.py",
+    "evaluation/extractors",
+    "evaluation/features.py",
+    "evaluation/made.py",
+    "evaluation/naming.py",
+    "evaluation/reference.py",
     "params",
     "compute.py",
     "data/dataset.py",
@@ -33,6 +39,10 @@ CODE = (
 DONE = "done"
 WAITING = "train: another run with the same inputs is training; waiting for it"
 PATIENCE = 60.0  # seconds: how often the other processes hear that this one still waits
+
+
+# parameters that decide no byte of a run: dvc.yaml leaves them out too
+NO_MATTER = frozenset({"state_url"})
 
 
 def scratch_key(
@@ -49,7 +59,7 @@ def scratch_key(
     inputs = {
         "dataset": dataset.sha256,
         "model": model.model_dump(),
-        "train": train.model_dump(),
+        "train": train.model_dump(exclude=set(NO_MATTER)),
         "reference": _content(reference) if reference is not None and measured else None,
         "code": code.hexdigest(),
         "torch": torch.__version__,
@@ -64,11 +74,12 @@ def _content(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def claimed(scratch: Path, world: World) -> Iterator[None]:
+def claimed(scratch: Path, world: World) -> Iterator[bool]:
     """Hold a scratch folder, for all processes of the world.
 
     Where another run with the same inputs holds it, this one waits and then takes what the other
     has come to. What was delivered before is trained anew, from nothing: DVC asks for it again.
+    Yields whether that is so; False in all processes but the first.
     """
     lock = FileLock(scratch.with_name(f"{scratch.name}.lock"))
     if world.first:
@@ -79,15 +90,17 @@ def claimed(scratch: Path, world: World) -> Iterator[None]:
             if world.first and not waited:
                 print(WAITING, flush=True)
             patience, waited = PATIENCE, True
+        anew = False
         if world.first:
             old = scratch.with_name(f"{scratch.name}.old")
             if old.exists():
                 shutil.rmtree(old)
-            if not waited and (scratch / DONE).exists():
+            anew = not waited and (scratch / DONE).exists()
+            if anew:
                 scratch.rename(old)  # at once: half a folder would look like a run
                 shutil.rmtree(old)
         world.wait()
-        yield
+        yield anew
     finally:
         lock.release()
 

@@ -14,11 +14,12 @@ from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.distances import Moments, frechet_distance
 from ganpipe.evaluation.extractors import make_extractor
-from ganpipe.evaluation.measure import add_samples
-from ganpipe.evaluation.reference import metric_name, read_reference
+from ganpipe.evaluation.made import blocks
+from ganpipe.evaluation.naming import base, metric_name
+from ganpipe.evaluation.reference import CLASSIFIER, read_reference
 from ganpipe.networks import Generator, sample
 from ganpipe.networks.generator import GRID_PURPOSE
-from ganpipe.params import EvaluateParams, TrainParams
+from ganpipe.params import TrainParams
 from ganpipe.training.history import QUICK_FID, SPREAD
 
 GRID = 64
@@ -31,11 +32,18 @@ class Snapshots:
     """What is seen and measured of the generator every train.snapshot_kimg."""
 
     def __init__(
-        self, dataset: Dataset, params: TrainParams, grids: Path, reference: Path | None
+        self,
+        dataset: Dataset,
+        params: TrainParams,
+        grids: Path,
+        reference: Path | None,
+        weights: Path | None = None,
     ) -> None:
         """Without a reference, or with train.snapshot_samples=0, no distance is measured."""
         self.params, self.grids = params, grids
-        self.quick = QuickFid(reference, params) if reference and params.snapshot_samples else None
+        self.quick = None
+        if reference is not None and params.snapshot_samples:
+            self.quick = QuickFid(reference, params, weights)
         count = len(dataset)
         chosen = randomness.permutation(params.seed, "spread", 0, count)[:REALS]
         self.real_variance = variance(dataset.batch(np.sort(chosen)))
@@ -91,11 +99,15 @@ class QuickFid:
     choosing among the snapshots of a run: few samples raise it for all of them alike.
     """
 
-    def __init__(self, reference: Path, params: TrainParams) -> None:
+    def __init__(self, reference: Path, params: TrainParams, weights: Path | None = None) -> None:
+        """`weights`: of the feature network, where they are neither packaged nor cached."""
         self.params, self.reference = params, read_reference(reference)
         protocol = self.reference.protocol
+        network = base(protocol["extractor"])
         precision = "bf16" if params.precision == "bf16" else protocol["precision"]
-        self.extractor = make_extractor(EvaluateParams(precision=precision))
+        if network == "classifier":  # small: there is nothing to be saved
+            precision, weights = "float32", reference / CLASSIFIER
+        self.extractor = make_extractor(network, precision, weights)
         for key in ("extractor_version", "weights_sha256"):
             own = getattr(self.extractor, key.removeprefix("extractor_"))
             if own != protocol[key]:
@@ -105,13 +117,13 @@ class QuickFid:
                 )
         samples = params.snapshot_samples
         name = metric_name(self.extractor.name, samples)
-        self.name = f"{QUICK_FID}_{name.removeprefix('fid_')}"
+        self.name = f"{QUICK_FID}_{name.partition('_')[2]}"
 
     def measure(self, generator: Generator, stopped: Callable[[], bool]) -> float | None:
         """The distance, or None when asked to stop before it was known."""
         moments, samples = Moments(self.extractor.features), self.params.snapshot_samples
-        what = (generator, self.extractor, samples, self.params.seed, PURPOSE, BLOCK)
-        for _ in add_samples(moments, *what):
+        for _, made in blocks(generator, samples, self.params.seed, PURPOSE, BLOCK):
+            moments.add(self.extractor(made))
             if stopped():
                 return None
         return frechet_distance(self.reference.moments, moments)

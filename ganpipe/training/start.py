@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, sha256
 from ganpipe.params import TrainParams
+from ganpipe.training.description import is_sealed
 
 if TYPE_CHECKING:  # the stage `start` needs no torch
     from ganpipe.training.trainer import Trainer
@@ -37,6 +38,11 @@ def read(folder: Path) -> dict[str, Any]:
         raise GanpipeError(f"{description} is damaged: {error}") from None
     if not isinstance(found, dict) or not {"format", "images", "sha256"} <= found.keys():
         raise GanpipeError(f"{description} does not describe a state of ganpipe's training")
+    if not is_sealed(found):
+        raise GanpipeError(
+            f"{description} is damaged: its values are not those that were sealed; "
+            "take another copy of the checkpoint"
+        )
     if found["sha256"] != sha256(tensors):
         raise GanpipeError(
             f"{tensors} is damaged: its sha256 is not the one in {DESCRIPTION}; "

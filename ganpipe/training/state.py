@@ -1,30 +1,33 @@
 """The exact state of a run on disk: everything that its next step depends on, never half-written.
 
-A state is two files, `state-<images>.safetensors` and `state-<images>.json`; the JSON is written
-last and holds the sha256 of the tensors, so that a torn or damaged state is seen and the one
-before it is used.
+A state is three files: `state-<images>.safetensors`, the curves up to then in
+`state-<images>.jsonl`, and `state-<images>.json`, which is written last, is sealed and holds the
+sha256 of the other two and of the grids up to then. So a torn or damaged state is seen and the
+one before it is used.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganpipe.files import read_json, replacing, sha256, write_json
+from ganpipe.files import read_json, replacing, sha256
 from ganpipe.networks import NetworkConfig
+from ganpipe.training import description as described
 from ganpipe.training.history import Best
 from ganpipe.training.start import DESCRIPTION, TENSORS
 from ganpipe.training.trainer import Trainer
 
 FORMAT = 1
 KEPT = 2
+GRIDS = "grids"  # the folder of the pictures, beside that of the states
+SUFFIXES = (".safetensors", ".jsonl", ".json")  # in the order of writing
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class SavedState:
     """The best snapshot so far; its state is kept too."""
     pending: bool = False
     """Saved after a step, before the work that follows this step (snapshot, curves) was done."""
+    grids: dict[str, str] = field(default_factory=dict)
+    """sha256 of each grid that the run has made so far, by file name in the folder `grids`."""
+
+    @property
+    def history(self) -> Path:
+        """The curves up to this state."""
+        return self.tensors.with_suffix(".jsonl")
 
 
 def tensors_of(trainer: Trainer) -> dict[str, Tensor]:
@@ -71,33 +81,55 @@ def save(
     config: NetworkConfig | None = None,
     best: Best | None = None,
     pending: bool = False,
-) -> None:
+    history: bytes = b"",
+    grids: Mapping[str, str] | None = None,
+) -> SavedState:
     """Write the state of this moment into the folder; the last two stay, and each one's best.
 
-    `config`: of the networks, for whoever starts from this state.
+    `config`: of the networks, for whoever starts from this state. `history`: the curves so far.
+    `grids`: sha256 of the files in the folder `grids` beside this one, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = _tensors(folder, trainer.images)
-    with replacing(tensors) as beside:
+    description = path_of(folder, trainer.images)
+    saved = SavedState(
+        trainer.images,
+        description.with_suffix(".safetensors"),
+        description,
+        best,
+        pending,
+        dict(grids or {}),
+    )
+    with replacing(saved.tensors) as beside:
         cpu = {name: value.cpu().contiguous() for name, value in tensors_of(trainer).items()}
         save_file(cpu, beside)
-    write_json(
-        tensors.with_suffix(".json"),
+    with replacing(saved.history) as beside:
+        beside.write_bytes(history)
+    described.write(
+        description,
         {
             "format": FORMAT,
             "images": trainer.images,
             "steps": trainer.steps,
-            "sha256": sha256(tensors),
+            "sha256": sha256(saved.tensors),
+            "history_sha256": sha256(saved.history),
+            "grids_sha256": saved.grids,
             "best": None if best is None else asdict(best),
             "pending": pending,
             "config": None if config is None else asdict(config),
         },
     )
     drop_older(folder, KEPT)
+    return saved
 
 
-def _tensors(folder: Path, images: int) -> Path:
-    return folder / f"state-{images:012d}.safetensors"
+def path_of(folder: Path, images: int) -> Path:
+    """The description of the state after so many images shown."""
+    return folder / f"state-{images:012d}.json"
+
+
+def images_of(path: Path) -> int:
+    """Images shown at a state, from the name of any of its files."""
+    return int(path.stem.removeprefix("state-"))
 
 
 def drop_older(folder: Path, kept: int) -> None:
@@ -107,26 +139,29 @@ def drop_older(folder: Path, kept: int) -> None:
     newer is its own best, or both name the same.
     """
     states = sorted(folder.glob("state-*.json"))
-    named = {
-        found.best.images
-        for description in states[-kept:]
-        if (found := _read(description)) is not None and found.best is not None
+    newest = {images_of(description): read(description) for description in states[-kept:]}
+    stay = set(newest) | {
+        saved.best.images for saved in newest.values() if saved is not None and saved.best
     }
-    for tensors in folder.glob("state-*.safetensors"):
-        if not tensors.with_suffix(".json").exists():
-            tensors.unlink()  # left by a process that was killed between the two
-    for old in states[:-kept]:
-        if int(old.stem.removeprefix("state-")) not in named:
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
-            old.unlink()
+    for description in states[:-kept]:
+        if images_of(description) not in stay:
+            _remove(description)
+    for suffix in SUFFIXES:
+        for left in folder.glob(f"state-*{suffix}"):
+            if not left.with_suffix(".json").exists():
+                left.unlink()  # by a process that was killed while it wrote or removed a state
 
 
 def drop_later(folder: Path, images: int) -> None:
     """Remove the states of more images shown: a run goes on before them, and makes them anew."""
     for description in folder.glob("state-*.json"):
-        if int(description.stem.removeprefix("state-")) > images:
-            description.unlink()  # first: without it the tensors count for nothing
-            description.with_suffix(".safetensors").unlink(missing_ok=True)
+        if images_of(description) > images:
+            _remove(description)
+
+
+def _remove(description: Path) -> None:
+    for suffix in reversed(SUFFIXES):  # without the description, the rest counts for nothing
+        description.with_suffix(suffix).unlink(missing_ok=True)
 
 
 def export(saved: SavedState, output: Path) -> None:
@@ -148,7 +183,9 @@ def best_of(saved: SavedState) -> SavedState | None:
     """The state of the best snapshot, or this one where none is better; None when damaged."""
     if saved.best is None or saved.best.images == saved.images:
         return saved
-    return _whole(_tensors(saved.tensors.parent, saved.best.images).with_suffix(".json"))
+    best = read(path_of(saved.tensors.parent, saved.best.images))
+    # its curves and grids are not asked for
+    return best if best is not None and _has_tensors(best) else None
 
 
 def before(folder: Path, images: int) -> SavedState | None:
@@ -162,24 +199,34 @@ def before(folder: Path, images: int) -> SavedState | None:
 
 
 def _whole(description: Path) -> SavedState | None:
-    """The state that a JSON file describes, if neither was damaged."""
-    saved = _read(description)
-    if saved is None or not saved.tensors.exists():
+    """The state that a JSON file describes, if nothing that belongs to it was damaged."""
+    saved = read(description)
+    if saved is None or not _has_tensors(saved):
         return None
-    return saved if read_json(description).get("sha256") == sha256(saved.tensors) else None
+    sums = {saved.history: read_json(description)["history_sha256"]}
+    sums |= {description.parents[1] / GRIDS / name: known for name, known in saved.grids.items()}
+    whole = all(path.exists() and sha256(path) == known for path, known in sums.items())
+    return saved if whole else None
 
 
-def _read(description: Path) -> SavedState | None:
-    try:
-        known: dict[str, Any] = read_json(description)
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None  # torn by a crash of the machine: the one before it is whole
+def _has_tensors(saved: SavedState) -> bool:
+    if not saved.tensors.exists():
+        return False
+    return bool(read_json(saved.description)["sha256"] == sha256(saved.tensors))
+
+
+def read(description: Path) -> SavedState | None:
+    """What a description says, or None when it was damaged; its tensors are not looked at."""
+    known = described.read(description)
+    if known is None:
+        return None  # by a crash of the machine, say: the one before it is whole
     return SavedState(
         known["images"],
         description.with_suffix(".safetensors"),
         description,
         None if known["best"] is None else Best(**known["best"]),
         known["pending"],
+        known["grids_sha256"],
     )
 
 

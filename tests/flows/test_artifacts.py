@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +27,14 @@ def test_an_inlined_picture_fits_and_opens(tmp_path: Path, size: int, channels: 
         assert picture.width >= 64
 
 
-def test_the_report_shows_number_floor_protocol_and_picture(tmp_path: Path) -> None:
+def test_the_report_shows_facts_picture_and_what_was_measured(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
-    metrics = {
-        "fid_lite0_10k": 23.123,
-        "floor_fid_lite0_10k": 1.7,
-        "protocol": {"metric": "fid_lite0_10k", "samples": 10000},
-    }
-    (tmp_path / "report" / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     Image.new("L", (8, 8)).save(tmp_path / "report" / "samples.png")
-    text = report_markdown(tmp_path, "Run 1", {"commit": "a|b"})
-    assert "**23.12**" in text
-    assert "| real against real | 1.7 |" in text
-    assert "| samples | `10000` |" in text
+    told = "# A title of its own\n\n**`fid_lite0_10k` 23.12**, floor 1.7\n"
+    text = report_markdown(tmp_path, "Run 1", {"commit": "a|b"}, told)
+    assert text.startswith("# Run 1\n")
+    assert "A title of its own" not in text
+    assert "**`fid_lite0_10k` 23.12**, floor 1.7" in text
     assert "a\\|b" in text
     assert "![samples](data:image/png;base64," in text
 

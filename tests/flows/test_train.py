@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ def test_a_registered_run_does_not_fail_for_want_of_its_report(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.delenv("HTTP_PROXY", raising=False)
     (tmp_path / "report").mkdir()
-    metrics = {"fid": 2.0, "floor_fid": 1.0, "protocol": {"metric": "fid"}}
-    (tmp_path / "report" / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     Image.new("L", (8, 8)).save(tmp_path / "report" / "samples.png")
     dead = f"http://127.0.0.1:{free_port}"
     uri = dead if away == "MLflow" else "sqlite:///"
@@ -40,5 +37,5 @@ def test_a_registered_run_does_not_fail_for_want_of_its_report(
     # outside of a flow Prefect has no logger to give
     monkeypatch.setattr(train, "get_run_logger", lambda: logging.getLogger("a run"))
     with temporary_settings({PREFECT_API_URL: f"{dead}/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
-        train._report(run, summary)
+        train._report(run, summary, "# Told\n")
     assert "Prefect shows no report of this run" in caplog.text

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from ganpipe.files import read_json
+from ganpipe.evaluation.results import read_results
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +52,7 @@ def test_two_checkouts_with_empty_caches_give_the_same_bytes(
 
 
 def test_the_metrics_carry_their_protocol(reproduced):
-    metrics = read_json(reproduced.folder / "report" / "metrics.json")
+    metrics = read_results(reproduced.folder / "report")
     protocol = metrics["protocol"]
     assert protocol["metric"] == "fid_lite0_64"
     assert metrics["fid_lite0_64"] > metrics["floor_fid_lite0_64"] > 0

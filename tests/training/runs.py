@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,38 @@ TRAIN = TrainParams(
     device="cpu",
     precision="float32",
 )
+
+# what a stage process does, with nothing of DVC or Prefect around it
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from ganpipe.compute import settle
+from ganpipe.data.dataset import Dataset
+from ganpipe.params import ModelParams, TrainParams
+from ganpipe.training.loop import run_training
+model, train = ModelParams(**json.loads(sys.argv[1])), TrainParams(**json.loads(sys.argv[2]))
+root, data = Path(sys.argv[3]), Path(sys.argv[4])
+settle(train.threads)
+outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
+reference = data.parent / "reference"
+run_training(Dataset(data), model, train, outputs, root / "scratch", reference=reference)
+"""
+
+
+def start(root: Path, dataset: Path, train: TrainParams) -> subprocess.Popen[bytes]:
+    """A process that trains in `root`; the folder `reference` lies beside the data set's."""
+    arguments = [MODEL.model_dump_json(), train.model_dump_json(), str(root), str(dataset)]
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments])
+
+
+def delivered(root: Path) -> dict[str, bytes]:
+    """The files that a run has left as outputs."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for folder in ("model", "checkpoints")
+        for path in sorted((root / folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 def make_dataset(folder: Path, count: int = 60) -> Dataset:

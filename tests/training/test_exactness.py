@@ -3,26 +3,26 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.reference import make_reference
-from ganpipe.files import write_json
+from ganpipe.evaluation.real_images import make_reference
+from ganpipe.files import sha256, write_json
 from ganpipe.networks import NetworkConfig
 from ganpipe.params import EvaluateParams, ModelParams, TrainParams
-from ganpipe.training import state
+from ganpipe.training import description, state
+from ganpipe.training.history import Best
 from ganpipe.training.loop import Run, run_training
-from ganpipe.training.scratch import scratch_key
+from ganpipe.training.scratch import NO_MATTER, scratch_key
 from ganpipe.training.trainer import Networks, Trainer
+from tests.training.runs import MODEL, delivered, start
 
-MODEL = ModelParams(width=8, max_width=16, latent=8)
 TRAIN = TrainParams(
     kimg=6.0,
     batch=32,
@@ -35,22 +35,6 @@ TRAIN = TrainParams(
     device="cpu",
     precision="float32",
 )
-# what a stage process does, with nothing of DVC or Prefect around it
-PROGRAM = """
-import json, sys
-from pathlib import Path
-from ganpipe.compute import settle
-from ganpipe.data.dataset import Dataset
-from ganpipe.params import ModelParams, TrainParams
-from ganpipe.training.loop import run_training
-model, train = ModelParams(**json.loads(sys.argv[1])), TrainParams(**json.loads(sys.argv[2]))
-root = Path(sys.argv[3])
-settle(train.threads)
-outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
-data = Path(sys.argv[4])
-reference = data.parent / "reference"
-run_training(Dataset(data), model, train, outputs, root / "scratch", reference=reference)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +50,9 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def _start(root, dataset, train=TRAIN):
-    arguments = [json.dumps(MODEL.model_dump()), json.dumps(train.model_dump()), root, dataset]
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, arguments)])
-
-
 def _finish(root, dataset, train=TRAIN):
-    assert _start(root, dataset, train).wait(timeout=300) == 0
-    return _bytes(root)
-
-
-def _bytes(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for folder in ("model", "checkpoints")
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file()
-    }
+    assert start(root, dataset, train).wait(timeout=300) == 0
+    return delivered(root)
 
 
 def _newest(root):
@@ -117,7 +87,7 @@ def _killed_and_finished(root, dataset, train, seed, kills):
     """The outputs of a run that was killed with SIGKILL after some state or while one is saved."""
     waits = random.Random(seed)
     for _ in range(kills):
-        process = _start(root, dataset, train)
+        process = start(root, dataset, train)
         _wait_for_a_state(root, process, after=_newest(root))
         time.sleep(waits.uniform(0, 0.05))
         assert process.poll() is None
@@ -142,7 +112,7 @@ def test_stopped_while_a_snapshot_is_measured_no_byte_changes(
 ):
     grids = tmp_path / "scratch"
     for seen in (1, 2):  # the first is of the untrained network
-        process = _start(tmp_path, dataset)
+        process = start(tmp_path, dataset, TRAIN)
         while len(list(grids.glob("train-*/grids/grid-*.png"))) <= seen:
             assert process.poll() is None, "the run ended before it could be interrupted"
             time.sleep(0.002)
@@ -160,7 +130,7 @@ def test_sigkill_changes_no_byte_in_bf16_on_two_threads(tmp_path, dataset):
 
 
 def test_sigterm_saves_the_state_and_the_run_goes_on_from_there(tmp_path, dataset, uninterrupted):
-    process = _start(tmp_path, dataset)
+    process = start(tmp_path, dataset, TRAIN)
     _wait_for_a_state(tmp_path, process)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 128 + signal.SIGTERM
@@ -168,27 +138,79 @@ def test_sigterm_saves_the_state_and_the_run_goes_on_from_there(tmp_path, datase
     assert _finish(tmp_path, dataset) == uninterrupted
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "torn"])
-def test_a_damaged_state_is_noticed_and_the_one_before_used(tmp_path, dataset, uninterrupted, harm):
-    process = _start(tmp_path, dataset)
-    _wait_for_a_state(tmp_path, process, after=300)  # the second one
+@pytest.mark.parametrize(
+    ("suffix", "harm"),
+    [(".safetensors", "flip"), (".safetensors", "cut"), (".jsonl", "flip"), (".json", "cut")],
+)
+def test_a_damaged_state_is_noticed_and_the_one_before_used(
+    tmp_path, dataset, uninterrupted, suffix, harm
+):
+    process = start(tmp_path, dataset, TRAIN)
+    _wait_for_a_state(tmp_path, process, after=600)  # some curves belong to it
     process.send_signal(signal.SIGKILL)
     process.wait()
     (states,) = (tmp_path / "scratch").glob("train-*/states")
     newest = sorted(states.glob("*.json"))[-1]
-    tensors = newest.with_suffix(".safetensors")
-    content = bytearray(tensors.read_bytes())
-    if harm == "flip":
-        content[len(content) // 2] ^= 1
-        tensors.write_bytes(content)
-    elif harm == "cut":
-        tensors.write_bytes(content[:-10])
-    else:
-        newest.write_text(newest.read_text()[:20])
+    _harm(newest.with_suffix(suffix), harm)
+    _harm(states.parent / "history.jsonl", "flip")  # which is for those that watch the run
     found = state.find(states)
     assert found is not None
     assert found.description != newest
     assert _finish(tmp_path, dataset) == uninterrupted
+
+
+def _harm(path, how):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if how == "flip" else content[: len(content) // 2])
+
+
+@pytest.mark.slow
+def test_a_damaged_picture_is_noticed(tmp_path, dataset, uninterrupted):
+    """It is an output, and a frame of the film."""
+    process = start(tmp_path, dataset, TRAIN)
+    _wait_for_a_state(tmp_path, process, after=2600)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    grid = sorted((tmp_path / "scratch").glob("train-*/grids/*.png"))[-1]
+    _harm(grid, "flip")
+    assert _finish(tmp_path, dataset) == uninterrupted
+
+
+def test_no_bit_of_a_state_changes_unnoticed(tmp_path):
+    """Each bit of description, curves and pictures; of the tensors, one in 5,000 bytes."""
+    config = NetworkConfig.of(MODEL, 16, 16, 3)
+    trainer = Trainer(Networks.fresh(config, TRAIN), TRAIN)
+    grids, states = tmp_path / "grids", tmp_path / "states"
+    grids.mkdir()
+    (grids / "grid-0.png").write_bytes(b"picture")
+    sums = {"grid-0.png": sha256(grids / "grid-0.png")}
+    curves = b'{"images": 100}\n'
+    for trainer.images in (100, 200):
+        saved = state.save(
+            trainer,
+            states,
+            config=config,
+            best=Best(100, 9.5),
+            history=curves,
+            grids=sums,
+        )
+    files = {saved.description: 1, saved.history: 1, grids / "grid-0.png": 1, saved.tensors: 5000}
+    for path, stride in files.items():
+        whole = path.read_bytes()
+        expected = None if path.parent == grids else 100
+        for place in range(0, len(whole), stride):
+            for bit in range(8) if stride == 1 else [place // stride % 8]:
+                harmed = bytearray(whole)
+                harmed[place] ^= 1 << bit
+                path.write_bytes(harmed)
+                if path == saved.description:
+                    assert description.read(path) is None, (place, bit)
+                    continue
+                found = state.find(states)
+                assert (found.images if found else None) == expected, (path.name, place, bit)
+        path.write_bytes(whole)
+    assert state.find(states) == saved
 
 
 def test_two_runs_at_once_train_once_and_both_end_right(tmp_path, dataset, uninterrupted):
@@ -198,9 +220,9 @@ def test_two_runs_at_once_train_once_and_both_end_right(tmp_path, dataset, unint
     for root in roots:
         root.mkdir()
         (root / "scratch").symlink_to(tmp_path / "shared", target_is_directory=True)
-    processes = [_start(root, dataset) for root in roots]
+    processes = [start(root, dataset, TRAIN) for root in roots]
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    assert [_bytes(root) for root in roots] == [uninterrupted, uninterrupted]
+    assert [delivered(root) for root in roots] == [uninterrupted, uninterrupted]
     (speeds,) = (tmp_path / "shared").glob("train-*/speed.jsonl")
     ticks = [json.loads(line)["images"] for line in speeds.read_text().splitlines()]
     assert ticks == sorted(set(ticks)), "the second trained too"
@@ -217,14 +239,52 @@ def test_what_was_delivered_is_trained_anew_when_asked_anew(tmp_path, dataset, u
     assert len(list(scratch.glob("states/*.json"))) <= 2
 
 
-@pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"lr": 2e-3}, {"batch": 16}, {"threads": 2}, {"channels_last": False}]
-)
-def test_other_parameters_never_pick_up_this_state(dataset, change):
-    other = TRAIN.model_copy(update=change)
-    assert scratch_key(Dataset(dataset), MODEL, other) != scratch_key(
-        Dataset(dataset), MODEL, TRAIN
-    )
+# where each field may have its other value: what the sections' checks ask for
+ROOMY = TRAIN.model_copy(update={"schedule": "cosine", "augment": "ada", "augment_strength": 0.5})
+VALUES = [
+    True,
+    False,
+    3,
+    16,
+    64,
+    0.4,
+    0.7,
+    "dvc:0123456789abcdef0123456789abcdef.dir",
+    "/mnt/states",
+]
+
+
+def _other(params, name):
+    """The section with another valid value of one field."""
+    kind = type(params)
+    described = kind.model_json_schema()["properties"][name]
+    kinds = [described, *described.get("anyOf", [])]
+    candidates = [value for each in kinds for value in each.get("enum", [])]
+    for value in [*candidates, *VALUES]:
+        try:
+            other = kind.model_validate({**params.model_dump(), name: value})
+        except ValidationError:
+            continue
+        if getattr(other, name) != getattr(params, name):
+            return other
+    raise AssertionError(f"no other value of {kind.__name__}.{name} is known here")
+
+
+@pytest.mark.parametrize("name", TrainParams.model_fields)
+def test_other_training_never_picks_up_this_state(dataset, name):
+    keys = [scratch_key(Dataset(dataset), MODEL, each) for each in (ROOMY, _other(ROOMY, name))]
+    assert (keys[0] == keys[1]) == (name in NO_MATTER)
+
+
+@pytest.mark.parametrize("name", ModelParams.model_fields)
+def test_other_networks_never_pick_up_this_state(dataset, name):
+    keys = [scratch_key(Dataset(dataset), each, TRAIN) for each in (MODEL, _other(MODEL, name))]
+    assert keys[0] != keys[1]
+
+
+def test_what_does_not_matter_is_where_states_are_copied():
+    """And nothing else: whatever joins it must not change a byte."""
+    assert {"state_url"} == NO_MATTER
 
 
 def test_another_reference_never_picks_up_this_state(dataset, tmp_path):

@@ -16,23 +16,30 @@ def history(tmp_path: Path) -> History:
 
 
 def test_a_resumed_history_ends_where_its_state_does(history: History) -> None:
-    for images in (100, 200, 300):
+    for images in (100, 200):
         history.append(images, {"rank": images / 3})
-    with history.path.open("a") as file:
-        file.write('{"images": 400, "ra')  # killed while it wrote
+    kept = history.content
+    assert history.path.read_bytes() == kept
+    history.append(300, {"rank": 0.5})
+    with history.path.open("ab") as file:
+        file.write(b'{"images": 400, "ra\xff')  # killed while it wrote, and damaged
     again = History(history.path)
-    assert again.lines == history.lines
-    again.truncate(200)
-    assert [line["images"] for line in History(history.path).lines] == [100, 200]
-    assert History(history.path).lines[0]["rank"] == 33.3333
+    again.restore(kept)
+    assert again.lines == history.lines[:2]
+    assert again.lines[0]["rank"] == 33.3333
+    assert history.path.read_bytes() == again.content == kept
 
 
 def test_a_process_that_does_not_write_knows_the_same(history: History) -> None:
     other = History(history.path)
     history.append(100, {"rank": 0.5})
+    kept = history.content
     other.append(100, {"rank": 0.5}, write=False)
-    other.truncate(100, write=False)
-    assert other.lines == history.lines == History(history.path).lines
+    assert other.content == kept
+    history.append(200, {"rank": 0.5})
+    other.restore(kept, write=False)
+    assert other.content == kept
+    assert history.path.read_bytes() == history.content != kept
 
 
 def test_the_best_is_the_lowest_and_earliest_finite_distance() -> None:

@@ -13,7 +13,7 @@ import torch
 
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.reference import make_reference
+from ganpipe.evaluation.real_images import make_reference
 from ganpipe.files import read_json
 from ganpipe.networks import NetworkConfig, load_generator, sample
 from ganpipe.params import EvaluateParams, TrainParams

@@ -216,7 +216,28 @@ def test_other_networks_are_refused_with_what_differs(
     assert "model.*, data.resolution" in str(raised.value)
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "torn", "gone", "foreign"])
+def test_extending_a_cosine_run_gives_the_bytes_of_a_longer_run_when_its_length_is_kept(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    """With schedule_kimg of the first run: held after it. Without, the cosine starts to stretch."""
+    cosine = {"schedule": "cosine", "lr_final": 1e-4, "ema_kimg_final": 1.0}
+    first = PARAMS.model_copy(update=cosine)  # its schedule is the whole run, of 0.32 kimg
+    checkpoint = saved(trained(fresh(first), dataset), tmp_path)
+    held = going_on(**cosine, schedule_kimg=0.32)
+    stretched = going_on(**cosine)
+    longer = trained(fresh(held), dataset)
+    assert longer.optimizers["generator"].param_groups[0]["lr"] == pytest.approx(1e-4)
+    same = {}
+    for name, params in (("held", held), ("stretched", stretched)):
+        extended = fresh(params)
+        start.apply(extended, checkpoint, params)
+        trained(extended, dataset)
+        one, two = state.tensors_of(longer), state.tensors_of(extended)
+        same[name] = all(torch.equal(one[key], two[key]) for key in one)
+    assert same == {"held": True, "stretched": False}
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "torn", "gone", "foreign", "altered"])
 def test_a_damaged_checkpoint_is_never_begun_from(
     tmp_path: Path, checkpoint: Path, harm: str
 ) -> None:
@@ -233,6 +254,10 @@ def test_a_damaged_checkpoint_is_never_begun_from(
         description.write_text(description.read_text(encoding="utf-8")[:20], encoding="utf-8")
     elif harm == "gone":
         tensors.unlink()
+    elif harm == "altered":
+        text = description.read_text(encoding="utf-8")
+        assert '"steps": 20' in text
+        description.write_text(text.replace('"steps": 20', '"steps": 21'), encoding="utf-8")
     else:
         description.write_text(json.dumps({"sha256": sha256(tensors)}), encoding="utf-8")
     with pytest.raises(GanpipeError, match=r"damaged|no checkpoint|does not describe"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpipe.params import EvaluateParams
+from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.extractors.weights import Published
+
+NAMES = ("lite0", "inception", "inception-clean", "dinov2-b14", "dinov2-l14", "classifier")
 
 
 class Extractor(Protocol):
@@ -23,12 +27,61 @@ class Extractor(Protocol):
     """Numbers in a feature vector."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features float32 [n, features] of images uint8 [n, H, W, C], C = 1 or 3."""
+        """Features float32 [n, features] of images uint8 [n, H, W, C], C = 1 or 3.
+
+        The batch that the network sees is the extractor's own: in float32 it changes no feature
+        by more than 1e-5 of the largest. Raises GanpipeError for arrays of another kind, and
+        when a feature is not finite.
+        """
         ...
 
 
-def make_extractor(params: EvaluateParams) -> Extractor:
-    """The extractor that the parameters name. Raises GanpipeError when its weights are missing."""
-    from ganpipe.evaluation.extractors.lite0 import Lite0
+def make_extractor(name: str, precision: str = "float32", weights: Path | None = None) -> Extractor:
+    """The extractor of that name (see NAMES), its weights found, fetched and checked.
 
-    return Lite0(precision=params.precision)
+    `precision` is float32 or bf16, a fast mode with a name of its own. `weights` is a file to
+    use in place of the cache and the download; for `classifier` the folder that was trained.
+    Raises GanpipeError when the weights cannot be had or are not those published.
+    """
+    if name == "lite0" and weights is not None:
+        raise GanpipeError(
+            f"{weights}: the extractor lite0 brings its weights in a package; leave them out, or "
+            f"name another extractor"
+        )
+    if name == "lite0":
+        from ganpipe.evaluation.extractors.lite0 import Lite0
+
+        return Lite0(precision)
+    if name in ("inception", "inception-clean"):
+        from ganpipe.evaluation.extractors.inception import Inception
+
+        return Inception(name, precision, path=weights)
+    if name in ("dinov2-b14", "dinov2-l14"):
+        from ganpipe.evaluation.extractors.dinov2 import DinoV2
+
+        return DinoV2(name, precision, path=weights)
+    if name == "classifier" and weights is not None:
+        from ganpipe.evaluation.extractors.classifier import ClassifierExtractor
+
+        if precision != "float32":
+            raise GanpipeError(
+                f"precision={precision}: the extractor classifier is so small that it has only "
+                f"float32"
+            )
+        return ClassifierExtractor(weights)
+    if name == "classifier":
+        raise GanpipeError("the extractor classifier needs the folder that the reference made")
+    raise GanpipeError(f"there is no extractor {name}: choose one of {', '.join(NAMES)}")
+
+
+def published(name: str) -> Published | None:
+    """The weights that an extractor downloads; None for one that needs no download."""
+    if name in ("inception", "inception-clean"):
+        from ganpipe.evaluation.extractors.inception import PUBLISHED as INCEPTION
+
+        return INCEPTION
+    if name in ("dinov2-b14", "dinov2-l14"):
+        from ganpipe.evaluation.extractors.dinov2 import PUBLISHED as DINOV2
+
+        return DINOV2[name]
+    return None

@@ -12,7 +12,7 @@ from ganpipe.data.dataset import Dataset
 from ganpipe.data.ingest import ingest
 from ganpipe.data.preprocess import preprocess
 from ganpipe.data.sources.fashion_mnist import FashionMnist
-from ganpipe.evaluation.reference import make_reference
+from ganpipe.evaluation.real_images import make_reference
 from ganpipe.files import replacing_folder
 from ganpipe.params import (
     ComputeParams,

@@ -11,9 +11,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganpipe.evaluation.measure import evaluate
-from ganpipe.evaluation.reference import metric_name
-from ganpipe.files import read_json, replacing
+from ganpipe.evaluation.measure import distance, opened
+from ganpipe.evaluation.naming import metric_name
+from ganpipe.files import read_json, replacing, write_json
+from ganpipe.networks import load_generator
 from tests.benchmarks.figures import Figure, silence
 from tests.benchmarks.training.configs import CONFIGS
 from tests.benchmarks.training.place import Place
@@ -56,14 +57,15 @@ def measure(place: Place) -> list[Figure]:
 
 def fid(place: Place, kept: Kept) -> float:
     """fid_lite0_10k of a generator on disk, computed once."""
-    report = kept.folder / "report"
-    reference, params = place.reference()
-    if not report.exists():
+    path = kept.folder / "fid.json"
+    folder, params = place.reference()
+    if not path.exists():
+        known, extractor = opened(folder, params)
         with silence():
-            evaluate(kept.folder, reference, params, report)
-    metrics = read_json(report / "metrics.json")
-    value: float = metrics[metrics["protocol"]["metric"]]
-    return value
+            value = distance(load_generator(kept.folder), known, extractor, params.seed)
+        write_json(path, {known.protocol["metric"]: value})
+    (value,) = read_json(path).values()
+    return float(value)
 
 
 def _figures(
