@@ -162,19 +162,25 @@ def score(
         str, typer.Option(help="float32, or bf16: faster, with names of its own")
     ] = "float32",
     weights: Annotated[str, typer.Option(help="file with the feature network's weights")] = "",
-    samples: Annotated[int, typer.Option(help="images of each side; 0 takes all")] = 0,
-    seed: Annotated[int, typer.Option(help="of subsets")] = 1,
-    most: Annotated[int, typer.Option(help="images of each side for measures of pairs")] = 10_000,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 is every core")] = 0,
-    out: Annotated[str, typer.Option(help="JSON file to write everything to")] = "",
+    samples: Annotated[int, typer.Option(help="images of each side; 0 takes all", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of subsets", min=0, max=2**63 - 1)] = 1,
+    most: Annotated[
+        int, typer.Option(help="images of each side for measures of pairs", min=2)
+    ] = 10_000,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 is every core", min=0, max=1024)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file to write everything to", show_default=False)
+    ] = None,
 ) -> None:
     """Measure any two sets of images against each other: distances, precision, recall, copying."""
     from ganpipe.compute import cores, settle
-    from ganpipe.evaluation.score import Options
+    from ganpipe.evaluation.score import Options, check_out
     from ganpipe.evaluation.score import score as work
     from ganpipe.evaluation.told import as_json, lines
     from ganpipe.files import write_json
 
+    if out:
+        check_out(out)
     settle(threads or cores())
     place = Path(weights).expanduser() if weights else None
     options = Options(extractor, precision, place, samples, seed, most)

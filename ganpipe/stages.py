@@ -94,6 +94,7 @@ def train(params: Params, root: Path) -> None:
     """data/train, data/reference and data/start -> model and checkpoints."""
     from ganpipe.compute import resolve_train, settle
     from ganpipe.data.dataset import Dataset
+    from ganpipe.evaluation.reference import STATISTICS
     from ganpipe.training import launch
     from ganpipe.training.distributed import connected
     from ganpipe.training.loop import run_training
@@ -106,7 +107,7 @@ def train(params: Params, root: Path) -> None:
     outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
     dataset = Dataset(root / "data" / "train")
     data = root / "data"
-    places = {"reference": data / "reference", "begin": data / "start"}
+    places = {"reference": data / "reference" / STATISTICS, "begin": data / "start"}
     if params.evaluate.weights:  # which weights they are is in the reference, by their sha256
         places["weights"] = Path(params.evaluate.weights)
     with connected(train) as world:

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganpipe.evaluation.features import Features
-from ganpipe.evaluation.memorisation import NEIGHBOURS, Closeness, closeness, reduced
-from ganpipe.evaluation.verdict import (
-    Copies,
-    Verdict,
-    exact_copies,
-    fingerprints,
-    verdict,
-)
+from ganpipe.evaluation.memorisation import Closeness, closeness
+from ganpipe.evaluation.unseen import FEATURES, PIXELS, Images, Unseen, fingerprints, pixels_of
+from ganpipe.evaluation.verdict import Copies, Verdict, exact_copies, verdict
 from ganpipe.events import progress
-
-BLOCK = 1024
-FEATURES, PIXELS = "features", "pixels"
-LEAST_TEST = 20
 
 
 @dataclass(frozen=True)
@@ -51,72 +40,31 @@ class Copying:
         return found
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images, or some of them, that are read a block at a time."""
-
-    all: Any
-    """What `read` indexes: an array, or a data set's `batch`."""
-    numbers: NDArray[np.int64]
-
-    def blocks(self) -> Iterator[NDArray[np.uint8]]:
-        for first in range(0, len(self.numbers), BLOCK):
-            yield self.all(self.numbers[first : first + BLOCK])
-
-
 def copying(
-    train: Images,
-    test: Images,
+    unseen: Unseen,
     made: Images,
-    features: tuple[Features, Features, Features],
+    features: tuple[Features, Features],
+    pixels: NDArray[np.uint8],
     *,
-    seed: int,
     folder: Path,
     stage: str = "evaluate",
-) -> Copying | str:
-    """Compare generated with training and unseen images, or say why that cannot be.
+) -> Copying:
+    """Compare generated with training images, and with what is known of unseen ones.
 
-    `features` are those of (some) training images, test images and the generated ones;
-    pixels are compared with all of `train`. Files are kept in `folder`.
+    `features` are those of the training images that `unseen` knows and of the generated ones;
+    `pixels` uint8 [n, d] those of all training images, from pixels_of. Files are kept in `folder`.
     """
-    known, unseen, ours = features
-    if len(unseen) < LEAST_TEST:
-        return (
-            f"needs {LEAST_TEST} images that were not trained on, there are {len(unseen)}: "
-            "raise data.test_fraction"
-        )
-    if len(known) <= NEIGHBOURS:
-        return f"needs more than {NEIGHBOURS} training images"
-    total = len(unseen) + len(ours)
-    with progress(stage, "nearest training images by features", 2 * total) as bar:
-        by_features = closeness(known, unseen, ours, space=FEATURES, seed=seed, advance=bar.advance)
-    prints, pixels = [], []
-    for name, images in (("train", train), ("test", test), ("made", made)):
-        one, other = _read(images, folder / f"pixels-{name}.npy")
-        prints.append(one)
-        pixels.append(other)
+    known, ours = features
+    total = 2 * len(ours)
+    with progress(stage, "nearest training images by features", total) as bar:
+        by_features = closeness(unseen.features, known, ours, space=FEATURES, advance=bar.advance)
     by_pixels = None
-    if len({part.shape[1] for part in pixels}) == 1:
-        with progress(stage, "nearest training images by pixels", 2 * total) as bar:
-            by_pixels = closeness(*pixels, space=PIXELS, seed=seed, advance=bar.advance)
-    copies = exact_copies(*prints)
+    made_pixels = pixels_of(made, folder / "pixels-made.npy")
+    if unseen.pixels is not None and made_pixels.shape[1] == pixels.shape[1]:
+        with progress(stage, "nearest training images by pixels", total) as bar:
+            by_pixels = closeness(
+                unseen.pixels, pixels, made_pixels, space=PIXELS, advance=bar.advance
+            )
+    copies = exact_copies(unseen.train, unseen.test, fingerprints(made))
     spaces = [each for each in (by_features, by_pixels) if each is not None]
-    return Copying(by_features, by_pixels, copies, verdict(spaces, copies, len(train.numbers)))
-
-
-def _read(images: Images, path: Path) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """Fingerprints of images, and their pixels as they are compared, mapped from a file."""
-    prints: list[NDArray[np.uint64]] = []
-    pixels: NDArray[np.uint8] | None = None
-    done = 0
-    for block in images.blocks():
-        prints.append(fingerprints(block))
-        small = reduced(block)
-        if pixels is None:
-            shape = (len(images.numbers), small.shape[1])
-            pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        pixels[done : done + len(small)] = small
-        done += len(small)
-    if pixels is None:
-        pixels = np.empty((0, 0), np.uint8)
-    return np.concatenate(prints), pixels
+    return Copying(by_features, by_pixels, copies, verdict(spaces, copies, len(unseen.train)))

@@ -12,14 +12,19 @@ from ganpipe import images
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.comparison import Real, compare, numbers_of
-from ganpipe.evaluation.copying import Copying, Images, copying
+from ganpipe.evaluation.copying import Copying, copying
 from ganpipe.evaluation.describe import Found, measures, report_of
 from ganpipe.evaluation.distances import Moments, frechet_distance
 from ganpipe.evaluation.extractors import Extractor
 from ganpipe.evaluation.made import BLOCK, PURPOSE, Made, all_alike, blocks, samples_of
 from ganpipe.evaluation.reference import (
+    JUDGE,
+    MEMORISATION,
+    NEVER,
     QUERIES,
     REALS,
+    UNSEEN,
+    USEFULNESS,
     Reference,
     extractor_for,
     lessons,
@@ -27,7 +32,16 @@ from ganpipe.evaluation.reference import (
 )
 from ganpipe.evaluation.report import Measure, write_report
 from ganpipe.evaluation.results import EVALUATION, FLOOR, METRICS
-from ganpipe.evaluation.usefulness import SHOWN, Labelled, Usefulness, usefulness
+from ganpipe.evaluation.sides import NO_NUMBER, few
+from ganpipe.evaluation.unseen import Images, pixels_of, read_unseen
+from ganpipe.evaluation.usefulness import (
+    SHOWN,
+    Labelled,
+    Usefulness,
+    hindrance,
+    read_judge,
+    usefulness,
+)
 from ganpipe.events import progress
 from ganpipe.files import replacing_folder, sha256, write_json
 from ganpipe.networks import Generator, load_generator, sample
@@ -37,8 +51,6 @@ from ganpipe.params import EvaluateParams
 SAMPLES = "samples.png"
 GRID = 64
 WORK = "work"
-FEW_SAMPLES = 2_000
-NO_NUMBER = "the distance is no number: the samples are damaged"
 
 
 def evaluate(
@@ -67,8 +79,8 @@ def evaluate(
         real = _real(known, train, params)
         same_classes = generator.classes == train.classes
         comparison = compare(real, made.features, made.labels if same_classes else None)
-        copied = _copied(known, train, test, made, params, work)
-        useful = _useful(generator, made, train, test, params)
+        copied = _copied(known, train, made, params, work)
+        useful = _useful(known, generator, made, test, params)
         found = Found(
             extractor.name,
             count,
@@ -144,9 +156,10 @@ def opened(reference: Path, params: EvaluateParams) -> tuple[Reference, Extracto
         "pairs": min(protocol["samples"], params.neighbours),
         "seed": params.seed,
     }
-    if other := [
-        f"{key}={protocol[key]}" for key, value in asked.items() if protocol[key] != value
-    ]:
+    other = [f"{key}={protocol[key]}" for key, value in asked.items() if protocol[key] != value]
+    if params.usefulness != "never" and known.left_out.get(USEFULNESS) == NEVER:
+        other.append(NEVER)
+    if other:
         raise GanpipeError(
             f"{reference} was made with {', '.join(other)}, evaluate asks for other values: "
             f"run the stage reference"
@@ -172,63 +185,45 @@ def warnings(count: int, features: int, distance: float, made: Made) -> list[str
     return told if np.isfinite(distance) else [*told, NO_NUMBER]
 
 
-def few(count: int, features: int) -> list[str]:
-    """Warnings for a set of few images."""
-    told = []
-    if count < FEW_SAMPLES:
-        told.append(
-            f"{count:,} images are few for {features:,} features: compare "
-            f"this distance only with others of the same protocol"
-        )
-    if count <= features:
-        told.append(
-            f"{count:,} images span fewer directions than the {features:,} features have: the "
-            "covariance is singular, and the distance says little about the directions left out"
-        )
-    return told
-
-
 def _copied(
-    known: Reference,
-    train: Dataset,
-    test: Dataset,
-    made: Made,
-    params: EvaluateParams,
-    work: Path,
+    known: Reference, train: Dataset, made: Made, params: EvaluateParams, work: Path
 ) -> Copying | str:
+    if why := known.left_out.get(MEMORISATION):
+        return why
     most = min(params.neighbours, QUERIES)
+    real = Images(train.batch, np.arange(len(train)))
     return copying(
-        Images(train.batch, np.arange(len(train))),
-        Images(test.batch, known.test_numbers),
+        read_unseen(known.folder / UNSEEN),
         Images(made.images.__getitem__, np.arange(len(made.images))[:most]),
-        (known.features, known.test_features, made.features[:most]),
-        seed=params.seed,
+        (known.features, made.features[:most]),
+        pixels_of(real, work / "pixels-train.npy"),
         folder=work,
     )
 
 
 def _useful(
-    generator: Generator, made: Made, train: Dataset, test: Dataset, params: EvaluateParams
+    known: Reference, generator: Generator, made: Made, test: Dataset, params: EvaluateParams
 ) -> Usefulness | str:
     if params.usefulness == "never":
-        return "evaluate.usefulness=never"
-    if made.labels is None or train.labels is None or test.labels is None:
+        return NEVER
+    if made.labels is None:
         return "the generator knows no classes"
-    if generator.classes != train.classes:
+    if why := known.left_out.get(USEFULNESS):
+        return why
+    judge = read_judge(known.folder / JUDGE)
+    if generator.classes != judge.classifier.classes or test.labels is None:
         return "the generator was trained on other classes"
-    for name, labels in (("generated", made.labels), ("test", test.labels)):
-        counts = np.bincount(labels, minlength=len(train.classes))
-        if lacking := [train.classes[int(each)] for each in np.flatnonzero(counts == 0)]:
-            return f"no {name} images of {', '.join(lacking[:5])}"
-    count = min(len(made.labels), len(train))
+    sides = {"generated": made.labels}
+    if why := hindrance(sides, generator.classes, (test.height, test.width)):
+        return why
+    count = judge.classifier.record["images"]
     shown = lessons(count, SHOWN)
-    total = 2 * shown + 2 * len(test) + count
-    with progress("evaluate", "classifiers on samples and on real images", total) as bar:
+    total = shown + len(test) + count
+    with progress("evaluate", "classifier on samples", total) as bar:
         return usefulness(
             Labelled(made.images.__getitem__, made.labels),
-            Labelled(train.batch, train.labels),
             Labelled(test.batch, test.labels),
-            generator.classes,
+            judge,
             seed=params.seed,
             shown=shown,
             advance=bar.advance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
@@ -11,20 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.features import some
 from ganpipe.evaluation.neighbours import nearest
+from ganpipe.evaluation.unseen import Near, Vector, cells_of, own_gaps
 
-NEIGHBOURS = 7  # of each generated image: shown in strips, and what "alone" is measured by
 LEVEL = 0.01  # share of test images that count as unusually close to a training image
-CELLS = 3
 CHANCE = 1e-4  # what happens by chance less often than this is a finding
 
-_SIDE = 32
 _FEW = 20  # images of a kind that a cell needs
-_CELL_ROWS, _CELL_ROUNDS = 10_000, 20
-_ROWS = 1024
-
-Vector = NDArray[np.float64]
 
 
 class Tail(NamedTuple):
@@ -79,35 +72,31 @@ class Closeness:
 
 
 def closeness(
+    unseen: Near,
     train: NDArray[Any],
-    test: NDArray[Any],
     generated: NDArray[Any],
     *,
     space: str,
-    k: int = NEIGHBOURS,
     level: float = LEVEL,
-    cells: int = CELLS,
-    seed: int = 0,
     advance: Callable[[int], None] | None = None,
 ) -> Closeness:
-    """Compare rows [n, d], [m, d] and [g, d]: features float32, or pixels as `reduced` gives them.
+    """Compare generated rows [g, d] with training rows [n, d], which `unseen` knows.
 
-    Memory grows with m and g by k numbers each, beside blocks. Progress comes to at most
-    2 * (m + g). Raises GanpipeError when there are fewer than k + 1 training images, no test or
-    generated ones, or when a feature is not finite.
+    Rows are features float32, or pixels as `reduced` gives them. Memory grows with g by k numbers,
+    beside blocks. Progress comes to at most 2 * g. Raises GanpipeError when there are no generated
+    images, or when a feature is not finite.
     """
-    if not len(test) or not len(generated):
+    if not len(generated):
         raise GanpipeError(
-            f"memorisation compares generated with test images, there are {len(generated)} and "
-            f"{len(test)}: set data.test_fraction above 0, or raise evaluate.samples"
+            "memorisation compares generated with test images, and there are no generated ones: "
+            "raise evaluate.samples"
         )
-    if len(train) <= k:
-        raise GanpipeError(f"{k} nearest neighbours need {k + 1} training images: {len(train)}")
-    distances, numbers = nearest(generated, train, k, advance)
-    test_distances, test_numbers = nearest(test, train, k, advance)
+    test_distances = unseen.distances
+    distances, numbers = nearest(generated, train, test_distances.shape[1], advance)
     alone, test_alone = _alone(distances), _alone(test_distances)
-    gaps = _own_gaps(train, np.union1d(numbers[:, 0], test_numbers[:, 0]), advance)
-    cell, test_cell = _cells(train, [generated, test], cells, seed)
+    gaps = own_gaps(train, numbers[:, 0], unseen.gaps, advance)
+    cell = cells_of(generated, unseen.centres)
+    far = test_distances[:, 0] > gaps[unseen.numbers[:, 0]]
     return Closeness(
         space=space,
         train=len(train),
@@ -117,8 +106,8 @@ def closeness(
         closer=tail(distances[:, 0], test_distances[:, 0], level),
         singled_out=tail(alone, test_alone, level),
         auth_pct=100 * float((distances[:, 0] > gaps[numbers[:, 0]]).mean()),
-        auth_pct_test=100 * float((test_distances[:, 0] > gaps[test_numbers[:, 0]]).mean()),
-        c_t=data_copying(distances[:, 0], cell, test_distances[:, 0], test_cell),
+        auth_pct_test=100 * float(far.mean()),
+        c_t=data_copying(distances[:, 0], cell, test_distances[:, 0], unseen.cells),
     )
 
 
@@ -127,18 +116,6 @@ def _alone(distances: Vector) -> Vector:
     # where all distances are 0 the image is a copy, and its value 0
     alone: Vector = distances[:, 0] / np.where(mean > 0, mean, 1.0)
     return alone
-
-
-def _own_gaps(
-    train: NDArray[Any], rows: NDArray[np.int64], advance: Callable[[int], None] | None
-) -> Vector:
-    """Distance of some training images to their nearest other one: float64 [n], NaN elsewhere."""
-    gaps = np.full(len(train), np.nan)
-    for first in range(0, len(rows), _ROWS):
-        some_rows = rows[first : first + _ROWS]
-        # the nearest one is the image itself, or its equal: either way the second is another
-        gaps[some_rows] = nearest(train[some_rows], train, 2, advance)[0][:, 1]
-    return gaps
 
 
 def tail(generated: Vector, test: Vector, level: float) -> Tail:
@@ -212,29 +189,3 @@ def mann_whitney(first: Vector, second: Vector) -> float:
     variance = n * m / 12 * (n + m + 1 - (ties**3 - ties).sum() / ((n + m) * (n + m - 1)))
     u = rankdata(both)[:n].sum() - n * (n + 1) / 2
     return float((u - n * m / 2) / np.sqrt(variance)) if variance > 0 else 0.0
-
-
-def _cells(
-    train: NDArray[Any], sets: Sequence[NDArray[Any]], cells: int, seed: int
-) -> list[NDArray[np.int64]]:
-    """The k-means cell of each row: Lloyd's rounds on at most 10,000 training images."""
-    rows = some(train, _CELL_ROWS, seed, "memorisation/cells")
-    centres = some(rows, cells, seed, "memorisation/centres").astype(np.float64)
-    for _ in range(_CELL_ROUNDS):
-        own = nearest(rows, centres, 1)[1][:, 0]
-        for number in np.unique(own):
-            centres[number] = rows[own == number].mean(axis=0, dtype=np.float64)
-    return [nearest(part, centres, 1)[1][:, 0] for part in sets]
-
-
-def reduced(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pixels to compare: uint8 [n, H, W, C] to uint8 [n, d], area-averaged to at most 32x32."""
-    import torch
-    from torch.nn.functional import adaptive_avg_pool2d
-
-    count, height, width, _ = images.shape
-    if max(height, width) <= _SIDE:
-        return images.reshape(count, -1)
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
-    small = adaptive_avg_pool2d(pixels, (min(height, _SIDE), min(width, _SIDE)))
-    return small.round().to(torch.uint8).permute(0, 2, 3, 1).reshape(count, -1).numpy()

@@ -21,8 +21,11 @@ from ganpipe.evaluation.extractors import Extractor
 from ganpipe.evaluation.features import Features
 from ganpipe.evaluation.naming import metric_name
 from ganpipe.evaluation.reference import (
+    ARRAYS,
     CLASSIFIER,
     DESCRIPTION,
+    MOMENTS,
+    NETWORK,
     QUERIES,
     REALS,
     STATISTICS,
@@ -31,6 +34,7 @@ from ganpipe.evaluation.reference import (
     extractor_for,
     lessons,
 )
+from ganpipe.evaluation.standards import write_standards
 from ganpipe.events import Progress, progress
 from ganpipe.files import replacing_folder, write_json
 from ganpipe.params import EvaluateParams
@@ -43,7 +47,10 @@ VERSION = 1  # raised whenever a measure changes for the same features and image
 
 
 def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output: Path) -> None:
-    """Write data/reference: features, statistics, floors and a grid of real images.
+    """Write data/reference: everything about real images that models are held against.
+
+    That is features, statistics, floors, a grid of real images, how unseen images lie beside
+    training images, and a classifier that learnt from real images.
 
     The floors compare `samples` training images with as many other real images, taken from what
     remains of the training split and then from the test split. Raises GanpipeError when there
@@ -55,6 +62,7 @@ def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output
     unseen = randomness.permutation(params.seed, "unseen", 0, len(test))
     unseen = np.sort(unseen[: min(params.neighbours, QUERIES)])
     with replacing_folder(output) as folder:
+        (folder / STATISTICS).mkdir()
         extractor = _extractor(train, params, folder)
         others = min(samples, len(rest))
         fill = randomness.permutation(params.seed, "floor", 0, len(test))[: samples - others]
@@ -75,19 +83,15 @@ def make_reference(train: Dataset, test: Dataset, params: EvaluateParams, output
         floor = _floor(real, stored.read(folder / OTHERS), train, test, rest[:others], fill)
         (folder / OTHERS).unlink()
         kept = np.empty((0, 0)) if real.neighbours is None else real.neighbours
-        statistics = {
-            "mean": real.moments.mean,
-            "scatter": real.moments.scatter,
-            "neighbours": kept,
-            "numbers": chosen,
-            "test_numbers": unseen,
-        }
-        save_file(statistics, folder / STATISTICS)
+        arrays = {"neighbours": kept, "numbers": chosen, "test_numbers": unseen}
+        save_file(arrays, folder / ARRAYS)
+        _write_statistics(folder / STATISTICS, real, protocol)
         images.write_png(folder / REALS, images.grid(train.batch(order[:GRID])))
         floors = numbers_of(floor, extractor.name, samples)
         known = [] if isinstance(floor.classes, str) else floor.classes
         classes = {each.name: each.distance for each in known}
         about = {"protocol": protocol, "floors": floors, "class_floors": classes}
+        about["left_out"] = write_standards(train, test, unseen, samples, params, folder)
         write_json(folder / DESCRIPTION, about)
 
 
@@ -100,7 +104,7 @@ def _extractor(train: Dataset, params: EvaluateParams, folder: Path) -> Extracto
             "evaluate.extractor=classifier learns the data set's classes, and it has none: "
             "set data.labels, or evaluate.extractor=lite0"
         )
-    place = folder / CLASSIFIER
+    place = folder / STATISTICS / CLASSIFIER
     place.mkdir()
     shown = lessons(len(train), SHOWN)
     with progress("reference", "training the classifier", shown) as bar:
@@ -114,6 +118,12 @@ def _extractor(train: Dataset, params: EvaluateParams, folder: Path) -> Extracto
         )
     save_classifier(place, trained)
     return extractor_for(params, folder)
+
+
+def _write_statistics(folder: Path, real: Real, protocol: dict[str, Any]) -> None:
+    save_file({"mean": real.moments.mean, "scatter": real.moments.scatter}, folder / MOMENTS)
+    keys = ("extractor", "extractor_version", "weights_sha256", "precision", "reals")
+    write_json(folder / NETWORK, {key: protocol[key] for key in keys})
 
 
 def _floor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,26 @@ from ganpipe.evaluation.features import Features
 from ganpipe.files import read_json
 from ganpipe.params import EvaluateParams
 
-DESCRIPTION, STATISTICS, REALS = "reference.json", "reference.safetensors", "reals.png"
+# what training measures its snapshots by: a folder of its own, since nothing else here should
+# train anything anew
+STATISTICS = "statistics"
+MOMENTS, NETWORK, CLASSIFIER = "moments.safetensors", "network.json", "classifier"
+DESCRIPTION, ARRAYS, REALS = "reference.json", "reference.safetensors", "reals.png"
 QUERIES = 5_000  # images of a kind whose nearest training images are looked for
-TRAIN, TEST, CLASSIFIER = "train.npy", "test.npy", "classifier"
+TRAIN, TEST = "train.npy", "test.npy"
+UNSEEN, JUDGE = "unseen.safetensors", "usefulness"
+MEMORISATION, USEFULNESS = "memorisation", "usefulness"
+NEVER = "evaluate.usefulness=never"
 ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Moments of real images' features, and which network they come from."""
+
+    moments: Moments
+    network: dict[str, Any]
+    """Keys of a protocol: extractor, extractor_version, weights_sha256, precision, reals."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,8 @@ class Reference:
     """Measures of these real images against as many other real ones, by their names."""
     class_floors: dict[str, float]
     """The distance within each class, by the class's name; empty where it is not known."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why the real images cannot tell MEMORISATION or USEFULNESS; without those that they can."""
 
     @property
     def features(self) -> Features:
@@ -63,26 +81,41 @@ class Reference:
         return self._array("neighbours")
 
     def _array(self, name: str) -> NDArray[Any]:
-        return load_file(self.folder / STATISTICS)[name]
+        return load_file(self.folder / ARRAYS)[name]
 
 
 def read_reference(folder: Path) -> Reference:
     """Read what make_reference wrote. Raises GanpipeError when it is of another ganpipe."""
     description = read_json(folder / DESCRIPTION)
-    if "class_floors" not in description:
+    if "left_out" not in description:
         raise GanpipeError(f"{folder} was made by another ganpipe: run the stage reference")
-    statistics = load_file(folder / STATISTICS)
-    moments = Moments(len(statistics["mean"]))
-    moments.mean, moments.scatter = statistics["mean"], statistics["scatter"]
-    moments.count = description["protocol"]["reals"]
-    floors, class_floors = description["floors"], description["class_floors"]
-    return Reference(folder, moments, description["protocol"], floors, class_floors)
+    moments = read_statistics(folder / STATISTICS).moments
+    told = (description[part] for part in ("protocol", "floors", "class_floors", "left_out"))
+    return Reference(folder, moments, *told)
+
+
+def read_statistics(folder: Path) -> Statistics:
+    """What make_reference wrote into its folder STATISTICS."""
+    try:
+        network = read_json(folder / NETWORK)
+    except FileNotFoundError:
+        raise GanpipeError(
+            f"{folder} was made by another ganpipe: run the stage reference"
+        ) from None
+    arrays = load_file(folder / MOMENTS)
+    moments = Moments(len(arrays["mean"]))
+    moments.mean, moments.scatter, moments.count = (
+        arrays["mean"],
+        arrays["scatter"],
+        network["reals"],
+    )
+    return Statistics(moments, network)
 
 
 def extractor_for(params: EvaluateParams, reference: Path) -> Extractor:
     """The feature network that the parameters name; `classifier` lies with the reference."""
     own = Path(params.weights) if params.weights else None
-    weights = reference / CLASSIFIER if params.extractor == "classifier" else own
+    weights = reference / STATISTICS / CLASSIFIER if params.extractor == "classifier" else own
     return make_extractor(params.extractor, params.precision, weights)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ganpipe import randomness
+from ganpipe import __version__
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation import features as stored
-from ganpipe.evaluation.classifier import Read
 from ganpipe.evaluation.comparison import (
     Comparison,
     Real,
@@ -22,22 +20,42 @@ from ganpipe.evaluation.comparison import (
     numbers_of,
     real_side,
 )
-from ganpipe.evaluation.copying import Copying, Images, copying
+from ganpipe.evaluation.copying import Copying, copying
 from ganpipe.evaluation.describe import Found, measures
-from ganpipe.evaluation.distances import Moments, frechet_distance, moments_of
+from ganpipe.evaluation.distances import frechet_distance
 from ganpipe.evaluation.extractors import Extractor, make_extractor
 from ganpipe.evaluation.features import Features
-from ganpipe.evaluation.made import all_alike
-from ganpipe.evaluation.measure import NO_NUMBER, few
 from ganpipe.evaluation.reference import lessons
 from ganpipe.evaluation.report import Measure
 from ganpipe.evaluation.sets import ImageSet, Statistics, read_set
-from ganpipe.evaluation.usefulness import SHOWN, Labelled, Usefulness, usefulness
+from ganpipe.evaluation.sides import (
+    STATISTICS,
+    Side,
+    channels_of,
+    chosen,
+    of_images,
+    of_statistics,
+    other_classes,
+    reader,
+    subset,
+    warnings,
+)
+from ganpipe.evaluation.unseen import Images, unseen_side
+from ganpipe.evaluation.usefulness import (
+    SHOWN,
+    Labelled,
+    Usefulness,
+    hindrance,
+    trained_judge,
+    usefulness,
+)
 from ganpipe.events import progress
 
-BLOCK = 256
 STAGE = "score"
-STATISTICS = "needs images, and of one side only statistics are known"
+UNKNOWN = "unknown"
+AGAINST_STATISTICS = "_against_statistics"
+TYPED = {"neighbours": "most"}
+"""Options that have another name than the parameter of `evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -68,72 +86,72 @@ class Score:
     """On memorisation; empty where nothing is known."""
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One set, as far as it is known."""
-
-    moments: Moments
-    features: Features | None
-    images: ImageSet | None
-    numbers: NDArray[np.int64]
-    """Which of the images were compared: int64 [n]."""
-    alike: bool = False
-
-    @property
-    def classes(self) -> list[str]:
-        return [] if self.images is None else self.images.classes
-
-    def labels(self, classes: list[str]) -> NDArray[np.int64] | None:
-        """Their class numbers as places in `classes`, which are the set's own in any order."""
-        if self.images is None or self.images.labels is None:
-            return None
-        places = np.array([classes.index(name) for name in self.images.classes], np.int64)
-        return places[self.images.labels[self.numbers]]
-
-
 def score(images: str, against: str, options: Options, unseen: str = "") -> Score:
     """Compare the set at `images` with the real one at `against`; see sets.read_set.
 
     `unseen`: real images that no generator was trained on; with them memorisation and usefulness
-    can be told. Raises GanpipeError for sets that cannot be read or compared.
+    can be told. Decoded images and features lie in a temporary folder, where TMPDIR says. Names
+    of measures end in `_against_statistics` where only statistics of the real side are known.
+    Raises GanpipeError for sets that cannot be read or compared.
     """
-    with tempfile.TemporaryDirectory(prefix="ganpipe-score-") as scratch:
-        folder = Path(scratch)
-        extractor = make_extractor(options.extractor, options.precision, options.weights)
-        ours, theirs, *others = [
-            _side(
-                read_set(path, folder / name),
-                extractor,
-                least,
-                options,
-                folder / f"{name}.npy",
-            )
-            for name, path, least in (
-                ("images", images, options.samples),
-                ("against", against, options.samples),
-                ("unseen", unseen, 0),
-            )
-            if path
-        ]
-        other = others[0] if others else None
-        comparison = _compared(ours, theirs, options)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ganpipe-score-") as scratch:
+            places = {"images": images, "against": against, "unseen": unseen}
+            return _score({name: each for name, each in places.items() if each}, options, scratch)
+    except GanpipeError as error:
+        raise GanpipeError(typed(str(error))) from error
+
+
+def typed(text: str) -> str:
+    """The text with options of the command in place of parameters of the pipeline."""
+    text = re.sub(r"(raise|set) data\.test_fraction( above 0)?", "bring more with --unseen", text)
+    return re.sub(r"evaluate\.(\w+)", lambda name: f"--{TYPED.get(name[1], name[1])}", text)
+
+
+def _score(places: dict[str, str], options: Options, scratch: str) -> Score:
+    folder = Path(scratch)
+    # what cannot be read is told before a feature network is fetched
+    found = {name: read_set(path, folder / name) for name, path in places.items()}
+    numbers = {
+        # an unseen set may be smaller
+        name: chosen(each, options.samples, options.seed, f"score/{name}", name == "unseen")
+        for name, each in found.items()
+        if isinstance(each, ImageSet)
+    }
+    extractor = _extractor(found["images"], found["against"], options)
+    sides: dict[str, Side] = {}
+    for name, each in found.items():
+        if isinstance(each, Statistics):
+            sides[name] = of_statistics(each)
+        elif extractor is not None:
+            sides[name] = of_images(each, numbers[name], extractor, folder / f"{name}.npy", STAGE)
+    ours, theirs, other = sides["images"], sides["against"], sides.get("unseen")
+    comparison = _compared(ours, theirs, options)
+    copied: Copying | str = STATISTICS
+    useful: Usefulness | str = STATISTICS
+    if extractor is not None:
         copied = _copied(ours, theirs, other, options, folder)
         useful = _useful(ours, theirs, other, options)
-    count = len(ours.numbers)
-    told = _warnings([ours, theirs], others, extractor, comparison.distance)
-    protocol = {
-        "images": images,
-        "against": against,
-        "samples": count or "unknown",
-        "reals": len(theirs.numbers) or "unknown",
-        "extractor": extractor.name,
-        "weights_sha256": extractor.weights_sha256,
-        "resize": extractor.resize,
+    count = len(ours.chosen)
+    told = warnings([ours, theirs], [] if other is None else [other], comparison.distance)
+    name = UNKNOWN if extractor is None else extractor.name
+    protocol: dict[str, Any] = {
+        **places,
+        **{f"{name}_sha256": side.sha256 for name, side in sides.items()},
+        "samples": count or UNKNOWN,
+        "reals": len(theirs.chosen) or UNKNOWN,
+        "extractor": name,
+        "extractor_version": getattr(extractor, "version", UNKNOWN),
+        "weights_sha256": getattr(extractor, "weights_sha256", UNKNOWN),
+        "resize": getattr(extractor, "resize", UNKNOWN),
         "pairs": options.most,
         "seed": options.seed,
+        "ganpipe": __version__,
     }
-    found = Found(extractor.name, count, comparison, {}, {}, copied, useful, protocol, told)
-    rows = measures(found, numbers_of(comparison, extractor.name, count))
+    known = Found(name, count, comparison, {}, {}, copied, useful, protocol, told)
+    rows = measures(known, numbers_of(comparison, name, count))
+    if theirs.images is None:
+        rows = [replace(row, name=f"{row.name}{AGAINST_STATISTICS}") for row in rows]
     parts = {
         "precision, recall, density, coverage": comparison.manifold,
         "extrapolation": comparison.extrapolation,
@@ -141,54 +159,34 @@ def score(images: str, against: str, options: Options, unseen: str = "") -> Scor
         "memorisation": copied,
         "usefulness": useful,
     }
-    left_out = {name: part for name, part in parts.items() if isinstance(part, str)}
+    left_out = {name: typed(part) for name, part in parts.items() if isinstance(part, str)}
     verdict = "" if isinstance(copied, str) else copied.verdict.text
     return Score(rows, protocol, told, left_out, verdict)
 
 
-def _side(
-    found: ImageSet | Statistics, extractor: Extractor, least: int, options: Options, path: Path
-) -> _Side:
-    if isinstance(found, Statistics):
-        if len(found.mean) != extractor.features:
+def _extractor(
+    ours: ImageSet | Statistics, theirs: ImageSet | Statistics, options: Options
+) -> Extractor | None:
+    """The feature network; None where statistics are all there is to compare."""
+    if isinstance(ours, Statistics) and isinstance(theirs, Statistics):
+        if len(ours.mean) != len(theirs.mean):
             raise GanpipeError(
-                f"{found.name} holds statistics of {len(found.mean):,} features, {extractor.name} "
+                f"{ours.name} holds statistics of {len(ours.mean):,} features and {theirs.name} "
+                f"of {len(theirs.mean):,}: they were made by different feature networks"
+            )
+        return None
+    extractor = make_extractor(options.extractor, options.precision, options.weights)
+    for each in (ours, theirs):
+        if isinstance(each, Statistics) and len(each.mean) != extractor.features:
+            raise GanpipeError(
+                f"{each.name} holds statistics of {len(each.mean):,} features, {extractor.name} "
                 f"gives {extractor.features:,}: choose the feature network that they were made by "
                 "with --extractor (2,048 are those of inception)"
             )
-        moments = Moments(len(found.mean), count=2)  # so that its covariance is what was given
-        moments.mean, moments.scatter = found.mean, found.covariance
-        return _Side(moments, None, None, np.empty(0, np.int64))
-    if found.count < max(2, least):
-        raise GanpipeError(
-            f"{found.name} holds {found.count} images, {max(2, least)} are to be compared: "
-            "bring more, or lower --samples"
-        )
-    numbers = np.arange(found.count)
-    if options.samples:
-        numbers = _subset(options.seed, "score", found.count, options.samples)
-    with (
-        stored.writing(path, len(numbers), extractor.features) as file,
-        progress(STAGE, f"features of {found.name}", len(numbers)) as bar,
-    ):
-        for part in _blocks(found, numbers):
-            file.add(extractor(part))
-            bar.advance(len(part))
-    features = stored.read(path)
-    alike = all_alike(_blocks(found, numbers))
-    return _Side(moments_of(features), features, found, numbers, alike)
+    return extractor
 
 
-def _subset(seed: int, purpose: str, count: int, most: int) -> NDArray[np.int64]:
-    return np.sort(randomness.permutation(seed, purpose, 0, count)[:most])
-
-
-def _blocks(images: ImageSet, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    for first in range(0, len(numbers), BLOCK):
-        yield images.read(numbers[first : first + BLOCK])
-
-
-def _compared(ours: _Side, theirs: _Side, options: Options) -> Comparison:
+def _compared(ours: Side, theirs: Side, options: Options) -> Comparison:
     if ours.features is None:
         distance = frechet_distance(theirs.moments, ours.moments)
         return Comparison(distance, None, STATISTICS, None, STATISTICS, STATISTICS)
@@ -196,7 +194,7 @@ def _compared(ours: _Side, theirs: _Side, options: Options) -> Comparison:
         real = Real(theirs.moments, None, None, options.most, options.seed)
         return replace(compare(real, ours.features, stage=STAGE), classes=STATISTICS)
     named, classes = None, theirs.classes
-    if not (differ := _other_classes([ours, theirs])):
+    if not (differ := other_classes([ours, theirs])):
         named = theirs.labels(classes)
     real = real_side(theirs.features, options.most, options.seed, named, classes, STAGE)
     labels = None if differ else ours.labels(classes)
@@ -204,122 +202,73 @@ def _compared(ours: _Side, theirs: _Side, options: Options) -> Comparison:
     return replace(found, classes=differ) if differ else found
 
 
-def _other_classes(sides: list[_Side]) -> str:
-    """Why the sets cannot be compared by class; empty where they have the same ones."""
-    known = set().union(*(side.classes for side in sides))
-    if not known:
-        return "the sets have no classes"
-    for side in sides:
-        if side.images is None:
-            return STATISTICS
-        if not side.classes:
-            return f"{side.images.name} has no classes"
-        if lacking := sorted(known - set(side.classes)):
-            return f"{side.images.name} has no images of {_listed(lacking)}"
-    return ""
-
-
 def _copied(
-    ours: _Side, theirs: _Side, unseen: _Side | None, options: Options, folder: Path
+    ours: Side, theirs: Side, unseen: Side | None, options: Options, folder: Path
 ) -> Copying | str:
     if unseen is None:
         return "needs --unseen: real images that the generator was not trained on"
-    channels = _channels([ours, theirs, unseen])
+    channels = channels_of([ours, theirs, unseen])
     sides: list[tuple[Images, Features]] = []
     # all of the real ones: a copy of one that is left out would not be seen
     for side, most in ((theirs, None), (unseen, options.most), (ours, options.most)):
         if side.images is None or side.features is None:
             return STATISTICS
-        count = len(side.numbers)
-        chosen = np.arange(count)
-        features = side.features
-        if most and most < count:
-            chosen = _subset(options.seed, "copying", count, most)
-            features = np.asarray(features[chosen])
-        sides.append((Images(_reader(side.images, side.numbers, channels), chosen), features))
+        count, features = len(side.chosen), side.features
+        places = subset(options.seed, "copying", count, most or count)
+        if len(places) < count:
+            features = np.asarray(features[places])
+        sides.append((Images(reader(side.images, side.chosen, channels), places), features))
     (known, known_features), (other, other_features), (made, made_features) = sides
-    return copying(
+    found = unseen_side(
         known,
         other,
-        made,
-        (known_features, other_features, made_features),
+        (known_features, other_features),
         seed=options.seed,
         folder=folder,
         stage=STAGE,
     )
+    if isinstance(found, str):
+        return found
+    pixels = np.load(folder / "pixels-train.npy", mmap_mode="r")
+    both = (known_features, made_features)
+    return copying(found, made, both, pixels, folder=folder, stage=STAGE)
 
 
-def _channels(sides: list[_Side]) -> int:
-    """Channels that the images of all sides can be read with: grey beside colour becomes RGB."""
-    return max((side.images.shape[2] for side in sides if side.images is not None), default=1)
-
-
-def _reader(images: ImageSet, numbers: NDArray[np.int64], channels: int) -> Read:
-    """The images that were compared, by their places among those, with so many channels."""
-
-    def read(places: NDArray[np.int64]) -> NDArray[np.uint8]:
-        found = images.read(numbers[places])
-        return found if found.shape[3] == channels else np.repeat(found, channels, axis=3)
-
-    return read
-
-
-def _useful(ours: _Side, theirs: _Side, unseen: _Side | None, options: Options) -> Usefulness | str:
+def _useful(ours: Side, theirs: Side, unseen: Side | None, options: Options) -> Usefulness | str:
     if unseen is None:
         return "needs --unseen, with the same classes"
     sides = [ours, theirs, unseen]
-    if differ := _other_classes(sides):
+    if differ := other_classes(sides):
         return differ
-    channels, classes = _channels(sides), theirs.classes
-    labelled = []
+    channels, classes = channels_of(sides), theirs.classes
+    labelled: list[Labelled] = []
     for side in sides:
         images, labels = side.images, side.labels(classes)
-        if images is None or labels is None:
+        if images is None or labels is None or ours.images is None:
             return STATISTICS
-        if images.shape[:2] != (ours.images or images).shape[:2]:
+        if (shape := images.shape[:2]) != ours.images.shape[:2]:
             return "the three sets have images of different sizes"
-        if lacking := [classes[each] for each in np.setdiff1d(np.arange(len(classes)), labels)]:
-            return f"no images of {_listed(lacking)} among those of {images.name}"
-        labelled.append(Labelled(_reader(images, side.numbers, channels), labels))
+        labelled.append(Labelled(reader(images, side.chosen, channels), labels))
     made, real, test = labelled
+    named = {"generated": made.labels, "real": real.labels, "unseen": test.labels}
+    if why := hindrance(named, classes, shape):
+        return why
     count = min(len(made.labels), len(real.labels))
-    shown = lessons(count, SHOWN)
+    seed, shown = options.seed, lessons(count, SHOWN)
     total = 2 * shown + 2 * len(test.labels) + count
     with progress(STAGE, "classifiers on both sets", total) as bar:
-        return usefulness(
-            made, real, test, classes, seed=options.seed, shown=shown, advance=bar.advance
+        judge = trained_judge(
+            real, test, classes, count, seed=seed, shown=shown, advance=bar.advance
         )
+        return usefulness(made, test, judge, seed=seed, shown=shown, advance=bar.advance)
 
 
-def _warnings(
-    pair: list[_Side], others: list[_Side], extractor: Extractor, distance: float
-) -> list[str]:
-    told = [] if np.isfinite(distance) else [NO_NUMBER]
-    known = []
-    for number, side in enumerate([*pair, *others]):
-        if (images := side.images) is None:
-            continue
-        known.append(images)
-        more = few(len(side.numbers), extractor.features) if number < len(pair) else []
-        if images.left_out:
-            named = _listed(images.left_out)
-            total = f"{len(images.left_out):,}"
-            more.append(f"left out {total} files that are no single, readable image: {named}")
-        if side.alike:
-            more.append("its images are all alike, so their spread is nought")
-        told += [f"{images.name}: {each}" for each in more]
-    for images in known[1:]:
-        if images.shape[:2] != known[0].shape[:2]:
-            told.append(
-                f"{known[0].name} has images of {_size(known[0])} pixels and {images.name} of "
-                f"{_size(images)}: what they are compared by tells that too"
-            )
-    return told
-
-
-def _size(images: ImageSet) -> str:
-    return f"{images.shape[1]} x {images.shape[0]}"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+def check_out(path: Path) -> None:
+    """Raises GanpipeError when a file cannot be written at `path`."""
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir():
+        raise GanpipeError(f"--out={path} is a folder: name a file in it")
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise GanpipeError(f"--out={path} cannot be written: {folder} takes no files")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,8 @@ from ganpipe.events import progress
 
 MAX_PIXELS = 2**28  # of one image
 WHITE = (255, 255, 255)
+IMAGES = "images"
+TOLERANCE = 1e-6  # of a covariance, relative to its largest value
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,24 @@ def _statistics(path: Path) -> Statistics | None:
         )
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise GanpipeError(f"{path} holds NaN or infinite numbers: make these statistics anew")
+    _check_covariance(path, covariance)
     return Statistics(str(path), mean, covariance)
+
+
+def _check_covariance(path: Path, covariance: NDArray[np.float64]) -> None:
+    import torch
+
+    largest = np.abs(covariance).max(initial=0.0)
+    if np.abs(covariance - covariance.T).max(initial=0.0) > TOLERANCE * largest:
+        raise GanpipeError(
+            f"{path}: sigma is not symmetric, as a covariance is: make these statistics anew"
+        )
+    values = torch.linalg.eigvalsh(torch.from_numpy(covariance)).numpy()
+    if len(values) and values[0] < -TOLERANCE * values[-1]:
+        raise GanpipeError(
+            f"{path}: sigma has the eigenvalue {values[0]:.3g} beside {values[-1]:.3g}, and those "
+            "of a covariance are not negative: make these statistics anew"
+        )
 
 
 def _decoded(source: Source, name: str, scratch: Path) -> ImageSet:
@@ -121,31 +143,59 @@ def _decoded(source: Source, name: str, scratch: Path) -> ImageSet:
     left_out = [entry.path for entry in source.entries if entry.status not in ("", HIDDEN)]
     found: list[Entry] = []
     scratch.mkdir(parents=True, exist_ok=True)
-    images: NDArray[np.uint8] | None = None
+    shape: tuple[int, ...] = ()
     grey = True
-    with progress("score", f"reading {name}", len(entries)) as bar:
+    with (
+        progress("score", f"reading {name}", len(entries)) as bar,
+        # written rather than mapped: a full disk is an error then, and not the end of the process
+        (scratch / IMAGES).open("wb", buffering=0) as file,
+    ):
         for entry, pixels in _pictures(source, entries, name, left_out):
-            if images is None:
-                # as many as there may be: a file with holes costs nothing
-                images = np.lib.format.open_memmap(
-                    scratch / "images.npy", "w+", np.uint8, (len(entries), *pixels.shape)
-                )
-            if pixels.shape != images.shape[1:]:
+            shape = shape or pixels.shape
+            if pixels.shape != shape:
                 raise GanpipeError(
-                    f"{name}: {entry.path} has {_size(pixels)} pixels, those before have "
-                    f"{_size(images[0])}: bring all to one size first, such as with "
+                    f"{name}: {entry.path} has {_size(pixels.shape)} pixels, those before have "
+                    f"{_size(shape)}: bring all to one size first, such as with "
                     "`ganpipe run` and data.resolution"
                 )
-            images[len(found)] = pixels
+            _keep(file, pixels, len(entries) - len(found), name, scratch)
             grey = grey and bool((pixels == pixels[..., :1]).all())
             found.append(entry)
             bar.update(len(found))
-    if images is None:
+    if not found:
         raise GanpipeError(
             f"{name} holds no image: {len(left_out)} files are of other kinds, damaged or not "
             "readable"
         )
+    images = np.memmap(scratch / IMAGES, np.uint8, "r", shape=(len(found), *shape))
     return _set(source, name, images[..., :1] if grey else images, found, left_out)
+
+
+def _keep(file: IO[bytes], pixels: NDArray[np.uint8], still: int, name: str, scratch: Path) -> None:
+    """Append an image; `still`: how many images there may be to come, with this one."""
+    left = memoryview(pixels.tobytes())
+    try:
+        while left:
+            left = left[file.write(left) :]
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        check_room(scratch, still * pixels.nbytes, name)
+        raise GanpipeError(_full(scratch, still * pixels.nbytes, name)) from error
+
+
+def check_room(folder: Path, needed: int, name: str) -> None:
+    """Raises GanpipeError when `needed` bytes for the set `name` do not fit into a folder."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise GanpipeError(_full(folder, needed - free, name))
+
+
+def _full(folder: Path, missing: int, name: str) -> str:
+    return (
+        f"{name}: {folder.parent} lacks about {max(1, round(missing / 1e6)):,} MB for its pixels "
+        "and features: free so much, or set TMPDIR to a folder with more room"
+    )
 
 
 def _set(
@@ -204,5 +254,5 @@ def _picture(payload: bytes, name: str) -> NDArray[np.uint8] | None:
         ) from error
 
 
-def _size(pixels: NDArray[np.uint8]) -> str:
-    return f"{pixels.shape[1]} x {pixels.shape[0]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"

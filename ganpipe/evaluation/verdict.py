@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -19,12 +18,6 @@ LIMITS = (
     "such diagnostics do not detect memorisation properly); training images that were left out "
     "of the comparison cannot be recognised; look at the strips of nearest neighbours."
 )
-
-
-def fingerprints(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """A hash of each image's bytes, uint8 [n, H, W, C] to uint64 [n]: equal for exact copies."""
-    digests = [hashlib.blake2b(image.tobytes(), digest_size=8).digest() for image in images]
-    return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
 class Copies(NamedTuple):

@@ -45,9 +45,9 @@ def run_training(
     """Train from the start, or from the exact state of an interrupted run with the same inputs.
 
     Writes outputs["model"] (generator, curves, grids, film) and outputs["checkpoints"] (full
-    state), both of the snapshot that is nearest to the real images of the folder `reference`;
-    without it, of the end. `begin`: the folder that train.start stands for; `weights`: of the
-    reference's feature network, where they are neither packaged nor cached.
+    state), both of the snapshot that is nearest to the real images whose statistics are in the
+    folder `reference`; without it, of the end. `begin`: the folder that train.start stands for;
+    `weights`: of the feature network, where they are neither packaged nor cached.
     Raises GanpipeError when the data are too few or training fails, Interrupted on SIGTERM.
     """
     world = world or World()

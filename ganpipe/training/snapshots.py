@@ -16,7 +16,7 @@ from ganpipe.evaluation.distances import Moments, frechet_distance
 from ganpipe.evaluation.extractors import make_extractor
 from ganpipe.evaluation.made import blocks
 from ganpipe.evaluation.naming import base, metric_name
-from ganpipe.evaluation.reference import CLASSIFIER, read_reference
+from ganpipe.evaluation.reference import CLASSIFIER, read_statistics
 from ganpipe.networks import Generator, sample
 from ganpipe.networks.generator import GRID_PURPOSE
 from ganpipe.params import TrainParams
@@ -93,7 +93,7 @@ def variance(pixels: NDArray[np.uint8]) -> float:
 
 
 class QuickFid:
-    """The Fréchet distance of a few samples to the real images of data/reference.
+    """The Fréchet distance of a few samples to the real images, by their statistics.
 
     In bf16 where training is, which takes half the time; its name says so. The number is for
     choosing among the snapshots of a run: few samples raise it for all of them alike.
@@ -101,14 +101,15 @@ class QuickFid:
 
     def __init__(self, reference: Path, params: TrainParams, weights: Path | None = None) -> None:
         """`weights`: of the feature network, where they are neither packaged nor cached."""
-        self.params, self.reference = params, read_reference(reference)
-        protocol = self.reference.protocol
+        self.params, self.reference = params, read_statistics(reference)
+        protocol = self.reference.network
         network = base(protocol["extractor"])
         precision = "bf16" if params.precision == "bf16" else protocol["precision"]
         if network == "classifier":  # small: there is nothing to be saved
             precision, weights = "float32", reference / CLASSIFIER
         self.extractor = make_extractor(network, precision, weights)
-        for key in ("extractor_version", "weights_sha256"):
+        same = self.extractor.name == protocol["extractor"]  # each precision has its own version
+        for key in ("extractor_version", "weights_sha256") if same else ("weights_sha256",):
             own = getattr(self.extractor, key.removeprefix("extractor_"))
             if own != protocol[key]:
                 raise GanpipeError(

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
+from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_image
 from torch.nn.functional import interpolate
 
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.distances import frechet_distance, moments_of
 from ganpipe.evaluation.extractors import fused, make_extractor
 from ganpipe.evaluation.extractors.lite0 import Lite0, weights_path
+from tests.evaluation.digits import digits
 
 DAISY = 985  # ImageNet's number of the class
 
@@ -72,7 +75,23 @@ def test_the_fast_mode_has_a_name_of_its_own_and_a_small_error():
     images = _noise(32)
     exact, fast = Lite0()(images), Lite0(precision="bf16")(images)
     assert (Lite0().name, Lite0(precision="bf16").name) == ("lite0", "lite0bf16")
-    assert np.linalg.norm(exact - fast) / np.linalg.norm(exact) < 0.05
+    assert np.linalg.norm(exact - fast) / np.linalg.norm(exact) < 0.035
+
+
+def test_the_fast_mode_gives_nearly_the_same_distance_where_black_turns_faintly_grey():
+    """Off by 0.4 %, but by 2.2 % were the first layers in bf16 too (10 % on Fashion-MNIST)."""
+    sharp, others = digits()[0][:48], digits()[0][48:96]
+    blurred = np.rint(gaussian_filter(others.astype(float), (0, 1, 1, 0))).astype(np.uint8)
+    exact, fast = (
+        frechet_distance(moments_of(extract(sharp)), moments_of(extract(blurred)))
+        for extract in (Lite0(), Lite0(precision="bf16"))
+    )
+    assert abs(fast / exact - 1) < 0.01
+
+
+def test_each_precision_has_a_version_of_its_own():
+    """bf16 changed after statistics had been stored under version 1; float32 did not."""
+    assert (Lite0().version, Lite0(precision="bf16").version) == (1, 2)
 
 
 @pytest.mark.parametrize("size", [8, 28, 64, 300])

@@ -1,5 +1,7 @@
 """Evaluate: every number with its protocol, a verdict on copying, and warnings where due."""
 
+import csv
+import html
 import tracemalloc
 
 import numpy as np
@@ -10,12 +12,13 @@ from ganpipe.evaluation.distances import Moments
 from ganpipe.evaluation.made import all_alike, samples_of
 from ganpipe.evaluation.measure import distance, evaluate
 from ganpipe.evaluation.real_images import make_reference
-from ganpipe.evaluation.reference import Reference
+from ganpipe.evaluation.reference import Reference, read_reference
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
 from ganpipe.networks import load_generator
 from ganpipe.params import EvaluateParams
 from tests.evaluation.digits import (
+    CLASSES,
     Pooled,
     constant,
     digits,
@@ -125,21 +128,72 @@ def test_the_same_model_gives_the_same_bytes(kind, request):
     assert _files(bench.evaluate(model, "again")) == _files(first)
 
 
-def test_the_features_of_real_images_are_only_read(plain, copies, tmp_path):
-    """Noise in the place of the real images changes nothing that features tell."""
+def _of_noise(folder, real):
+    """A data set that claims to be another one, with its classes and noise for pixels."""
+    pixels = np.random.default_rng(1).integers(0, 256, (len(real), 16, 16, 1), np.uint8)
+    found = make_dataset(folder, pixels, real.labels)
+    found.sha256 = real.sha256
+    return found
+
+
+def test_of_test_images_nothing_is_looked_at_again(plain, copies, tmp_path):
     before = _files(plain.reference)
     train, test = plain.data
-    noise = []
-    for name, real in (("train", train), ("test", test)):
-        pixels = np.random.default_rng(1).integers(0, 256, (len(real), 16, 16, 1), np.uint8)
-        noise.append(make_dataset(tmp_path / name, pixels))
-        noise[-1].sha256 = real.sha256
-    other = plain.evaluate(plain.root / "memorising", "noise", tuple(noise))
-    ours, theirs = (read_json(report / "metrics.json") for report in (copies, other))
-    told = {name for name in ours if not name.endswith("pixels")}
-    assert {name: ours[name] for name in told} == {name: theirs[name] for name in told}
-    assert ours["c_t_pixels"] != theirs["c_t_pixels"]
+    again = plain.evaluate(
+        plain.root / "memorising", "noise", (train, _of_noise(tmp_path / "test", test))
+    )
+    assert _files(again) == _files(copies)
     assert _files(plain.reference) == before
+
+
+def test_pixels_of_real_images_serve_generated_ones_alone(classed, conditional, tmp_path):
+    """Noise in their place changes what generated images are held against, and no more."""
+    noise = tuple(
+        _of_noise(tmp_path / name, real)
+        for name, real in zip(("train", "test"), classed.data, strict=True)
+    )
+    other = classed.evaluate(classed.root / "conditional", "noise", noise)
+    ours, theirs = (read_json(report / "metrics.json") for report in (conditional, other))
+    differ = {name for name in ours if ours[name] != theirs[name]}
+    assert "c_t_pixels" in differ
+    assert differ <= {"c_t_pixels", "singled_out_pixels", "accuracy_generated_to_real"}
+    ours, theirs = (read_json(report / "evaluation.json") for report in (conditional, other))
+    real = ("real_to_real", "real_to_generated", "real_to_real_by_class")
+    assert [ours["usefulness"][each] for each in real] == [
+        theirs["usefulness"][each] for each in real
+    ]
+
+
+def test_the_distance_within_each_class_stands_beside_that_of_real_images(conditional, classed):
+    floors = read_reference(classed.reference).class_floors
+    assert floors.keys() == set(CLASSES)
+    with (conditional / "plots" / "classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["class"]: float(row["floor"]) for row in rows} == pytest.approx(floors, rel=1e-5)
+    assert all(float(row["distance"]) > float(row["floor"]) > 0 for row in rows)
+
+
+def test_a_reference_without_a_judge_is_refused_where_one_is_asked_for(tmp_path):
+    images, labels = digits()
+    data = tuple(make_dataset(tmp_path / part, images[:60], labels[:60]) for part in ("a", "b"))
+    never = OWN.model_copy(update={"samples": 20, "usefulness": "never"})
+    make_reference(*data, never, tmp_path / "reference")
+    model = untrained(tmp_path / "model", classes=10)
+    with pytest.raises(GanpipeError, match=r"made with evaluate\.usefulness=never.*reference"):
+        auto = never.model_copy(update={"usefulness": "auto"})
+        evaluate(model, tmp_path / "reference", data, auto, tmp_path / "out")
+    evaluate(model, tmp_path / "reference", data, never, tmp_path / "out")
+    found = read_json(tmp_path / "out" / "evaluation.json")
+    assert found["usefulness"] == "evaluate.usefulness=never"
+
+
+def test_the_evidence_on_copying_stands_on_the_page_and_in_the_summary(copies):
+    told = read_json(copies / "evaluation.json")["memorisation"]
+    assert len(told["evidence"]) >= 2
+    page, summary = ((copies / name).read_text() for name in ("index.html", "summary.md"))
+    for each in told["evidence"]:
+        assert html.escape(each[1:], quote=False) in page.replace("&#39;", "'")
+    assert told["evidence"][0][1:40] in summary
 
 
 def test_a_generator_that_copies_is_told_so_everywhere(copies):
@@ -213,6 +267,7 @@ def test_too_few_test_images_cost_the_verdict_and_nothing_else(count, tmp_path):
     why = read_json(tmp_path / "out" / "evaluation.json")["memorisation"]
     assert why.startswith(f"needs 20 images that were not trained on, there are {count}")
     assert "needs 20 images" in (tmp_path / "out" / "index.html").read_text()
+    assert (tmp_path / "out" / "plots" / "neighbours.png").stat().st_size > 0
     assert read_json(tmp_path / "out" / "metrics.json")["fid_lite0_12"] > 0
 
 

@@ -16,10 +16,10 @@ from ganpipe.evaluation.memorisation import (
     closeness,
     data_copying,
     mann_whitney,
-    reduced,
     tail,
 )
-from ganpipe.evaluation.verdict import Copies, exact_copies, fingerprints, verdict
+from ganpipe.evaluation.unseen import Images, fingerprints, near, own_gaps, reduced
+from ganpipe.evaluation.verdict import Copies, exact_copies, verdict
 
 NONE = Copies(0, 0, 1.0)
 
@@ -41,61 +41,78 @@ def _copied(count, noise=0, seed=1):
     )
 
 
-def _found(generated, **options):
+def _closeness(train, test, generated, space="pixels", advance=None):
+    """Of three sets of rows, with what is known of the first two."""
+    return closeness(
+        near(train, test, advance=advance), train, generated, space=space, advance=advance
+    )
+
+
+@cache
+def _unseen():
     train, test, _ = _digits()
-    near = closeness(reduced(train), reduced(test), reduced(generated), space="pixels", **options)
-    copies = exact_copies(*(fingerprints(images) for images in (train, test, generated)))
-    return near, verdict([near], copies, len(train))
+    return near(reduced(train), reduced(test))
+
+
+def _prints(*sets):
+    return (fingerprints(Images(images.__getitem__, np.arange(len(images)))) for images in sets)
+
+
+def _found(generated):
+    train, test, _ = _digits()
+    found = closeness(_unseen(), reduced(train), reduced(generated), space="pixels")
+    copies = exact_copies(*_prints(train, test, generated))
+    return found, verdict([found], copies, len(train))
 
 
 def test_a_generator_that_copies_with_noise_is_caught():
-    near, said = _found(_copied(400, noise=12))
+    found, said = _found(_copied(400, noise=12))
     assert said.finding == "copies"
-    assert near.singled_out.excess > 0.8
-    assert near.c_t < -10
-    assert near.auth_pct < 5 < 40 < near.auth_pct_test
+    assert found.singled_out.excess > 0.8
+    assert found.c_t < -10
+    assert found.auth_pct < 5 < 40 < found.auth_pct_test
 
 
 def test_unseen_real_images_are_not_accused():
-    near, said = _found(_digits()[2])
+    found, said = _found(_digits()[2])
     assert said.finding == "nothing found"
-    assert near.singled_out.p_value > 0.01
-    assert abs(near.c_t) < 3
-    assert near.auth_pct == pytest.approx(near.auth_pct_test, abs=8)
+    assert found.singled_out.p_value > 0.01
+    assert abs(found.c_t) < 3
+    assert found.auth_pct == pytest.approx(found.auth_pct_test, abs=8)
 
 
 def test_one_copy_in_ten_is_seen_and_counted():
     """C_T and AuthPct look at the whole and hardly move."""
     mixed = np.concatenate([_copied(45, noise=12), _digits()[2][:405]])
-    near, said = _found(mixed)
+    found, said = _found(mixed)
     assert said.finding == "copies"
-    assert near.singled_out.excess == pytest.approx(0.1, abs=0.03)
-    assert near.singled_out.detectable < 0.1
-    assert near.c_t > -5
+    assert found.singled_out.excess == pytest.approx(0.1, abs=0.03)
+    assert found.singled_out.detectable < 0.1
+    assert found.c_t > -5
 
 
 def test_blurred_unseen_images_are_called_suspicious_at_most():
     """Blur moves images nearer to all training images, not to one of them."""
     blurred = uniform_filter(_digits()[2], (1, 3, 3, 1))
-    near, said = _found(blurred)
-    assert near.singled_out.p_value > 1e-3
+    found, said = _found(blurred)
+    assert found.singled_out.p_value > 1e-3
     assert said.finding in ("nothing found", "suspicious")
 
 
 def test_copies_come_first_among_the_suspicious():
     mixed = np.concatenate([_digits()[2][:300], _copied(10, noise=12)])
-    near, _ = _found(mixed)
-    worst = near.most_suspicious(10)
+    found, _ = _found(mixed)
+    worst = found.most_suspicious(10)
     assert set(worst) == set(range(300, 310))
     pixels = reduced(mixed).astype(float), reduced(_digits()[0]).astype(float)
-    shown = np.linalg.norm(pixels[0][worst, None] - pixels[1][near.numbers[worst]], axis=2)
-    assert np.allclose(shown, near.distances[worst])
+    shown = np.linalg.norm(pixels[0][worst, None] - pixels[1][found.numbers[worst]], axis=2)
+    assert np.allclose(shown, found.distances[worst])
 
 
 def test_exact_copies_are_counted_and_enough_for_a_verdict():
     mixed = np.concatenate([_copied(30), _digits()[2][:300]])
     train, test, _ = _digits()
-    copies = exact_copies(*(fingerprints(images) for images in (train, test, mixed)))
+    copies = exact_copies(*_prints(train, test, mixed))
     assert (copies.generated, copies.test) == (30, 0)
     said = verdict([], copies, len(train))
     assert said.finding == "copies"
@@ -113,16 +130,16 @@ def test_a_test_split_that_holds_training_images_is_named():
 
 def test_few_images_are_said_to_be_too_few():
     train, test, unseen = (reduced(images) for images in _digits())
-    near = closeness(train, test[:12], unseen[:12], space="pixels")
-    said = verdict([near], NONE, len(train))
+    found = _closeness(train, test[:12], unseen[:12], space="pixels")
+    said = verdict([found], NONE, len(train))
     assert said.finding == "too few images"
     assert "Known limits" in said.text
 
 
 def test_training_images_that_were_not_compared_are_said_to_be_unseen():
     train, test, unseen = (reduced(images) for images in _digits())
-    near = closeness(train[:450], test, unseen, space="features")
-    said = verdict([near], NONE, len(train))
+    found = _closeness(train[:450], test, unseen, space="features")
+    said = verdict([found], NONE, len(train))
     assert "only 450 of 900 training images" in said.text
 
 
@@ -134,10 +151,10 @@ def test_the_chance_of_a_tail_is_that_of_counting_all_orders(g, m, level):
         generated = np.array(places, float)
         test = np.array(sorted(set(range(g + m)) - set(places)), float)
         tails.append(tail(generated, test, level))
-    shares = np.array([found.share for found in tails])
+    shares = np.array([each.share for each in tails])
     assert shares.mean() == pytest.approx(tails[0].expected)
-    for found in tails:
-        assert found.p_value == pytest.approx((shares >= found.share - 1e-9).mean())
+    for each in tails:
+        assert each.p_value == pytest.approx((shares >= each.share - 1e-9).mean())
 
 
 def test_values_as_low_as_those_of_test_images_are_no_finding():
@@ -182,12 +199,12 @@ def test_authenticity_agrees_with_all_pairs():
     """Also where training images come twice."""
     train, test, unseen = (reduced(images).astype(np.float32) for images in _digits())
     train = np.concatenate([train, train[:50]])
-    near = closeness(train, test, unseen, space="features")
+    found = _closeness(train, test, unseen, space="features")
     own = cdist(train, train)
     np.fill_diagonal(own, np.inf)
     other = cdist(unseen, train)
     expected = 100 * (own.min(axis=1)[other.argmin(axis=1)] < other.min(axis=1)).mean()
-    assert near.auth_pct == pytest.approx(expected)
+    assert found.auth_pct == pytest.approx(expected)
 
 
 def test_the_same_images_give_the_same_numbers():
@@ -208,16 +225,31 @@ def test_pixels_are_averaged_over_areas():
 
 def test_progress_comes_to_no_more_than_was_promised():
     done = []
-    _found(_digits()[2], advance=done.append)
+    _closeness(*(reduced(images) for images in _digits()), advance=done.append)
     most = 2 * (len(_digits()[1]) + len(_digits()[2]))
     assert most / 2 <= sum(done) <= most
 
 
 def test_what_cannot_be_compared_is_refused():
     rows = np.zeros((20, 4), np.float32)
-    with pytest.raises(GanpipeError, match="there are 20 and 0: set"):
-        closeness(rows, rows[:0], rows, space="features")
+    with pytest.raises(GanpipeError, match="there are none: set"):
+        _closeness(rows, rows[:0], rows, space="features")
     with pytest.raises(GanpipeError, match="need 8 training images: 7"):
-        closeness(rows[:7], rows, rows, space="features")
+        _closeness(rows[:7], rows, rows, space="features")
     with pytest.raises(GanpipeError, match="NaN"):
-        closeness(rows, rows, np.full((2, 4), np.nan, np.float32), space="features")
+        _closeness(rows, rows, np.full((2, 4), np.nan, np.float32), space="features")
+    with pytest.raises(GanpipeError, match="no generated ones: raise"):
+        _closeness(rows, rows, rows[:0])
+
+
+def test_gaps_that_are_known_are_not_looked_for_again():
+    """Only rows that no test image has asked about cost anything."""
+    train = reduced(_digits()[0])
+    own = cdist(train, train)
+    np.fill_diagonal(own, np.inf)
+    done = []
+    first = own_gaps(train, np.arange(5), np.full(len(train), np.nan), done.append)
+    gaps = own_gaps(train, np.array([2, 3, 7]), first, done.append)
+    assert done == [5, 1]
+    np.testing.assert_allclose(gaps[[0, 1, 2, 3, 4, 7]], own.min(axis=1)[[0, 1, 2, 3, 4, 7]])
+    assert np.isnan(np.delete(gaps, [0, 1, 2, 3, 4, 7])).all()

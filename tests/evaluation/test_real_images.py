@@ -5,12 +5,17 @@ import json
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from scipy.spatial.distance import cdist
 
+from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.classifier import accuracy_by_class
 from ganpipe.evaluation.distances import frechet_of_features
 from ganpipe.evaluation.measure import opened
 from ganpipe.evaluation.real_images import make_reference
 from ganpipe.evaluation.reference import read_reference
+from ganpipe.evaluation.unseen import read_unseen
+from ganpipe.evaluation.usefulness import read_judge
 from ganpipe.params import EvaluateParams
 from tests.evaluation.digits import digits, make_dataset, splits
 
@@ -157,4 +162,46 @@ def test_a_reference_of_another_ganpipe_is_refused(tmp_path):
 
 def test_its_numbers_are_plain_arrays(place):
     kept = load_file(place / "reference" / "reference.safetensors")
-    assert set(kept) == {"mean", "scatter", "neighbours", "numbers", "test_numbers"}
+    assert set(kept) == {"neighbours", "numbers", "test_numbers"}
+    moments = load_file(place / "reference" / "statistics" / "moments.safetensors")
+    assert set(moments) == {"mean", "scatter"}
+
+
+def test_it_keeps_what_every_generator_is_held_against(place):
+    """Unseen images beside all training images, and a judge that learnt as many as are compared."""
+    train, test = (Dataset(place / name) for name in ("train", "test"))
+    known = read_unseen(place / "reference" / "unseen.safetensors")
+    reference = read_reference(place / "reference")
+    chosen = reference.test_numbers
+    unseen = test.batch(chosen).reshape(len(chosen), -1).astype(float)
+    pixels = train.batch(np.arange(len(train))).reshape(len(train), -1).astype(float)
+    apart = cdist(unseen, pixels)
+    np.testing.assert_allclose(known.pixels.distances, np.sort(apart, axis=1)[:, :7])
+    own = cdist(pixels, pixels)
+    np.fill_diagonal(own, np.inf)
+    asked = np.unique(known.pixels.numbers[:, 0])
+    np.testing.assert_allclose(known.pixels.gaps[asked], own.min(axis=1)[asked])
+    apart = cdist(reference.test_features, reference.features)
+    np.testing.assert_allclose(known.features.distances, np.sort(apart, axis=1)[:, :7], rtol=1e-5)
+    assert (len(known.train), len(known.test)) == (len(train), len(chosen))
+    judge = read_judge(place / "reference" / "usefulness")
+    assert judge.classifier.record["images"] == 60
+    shares = accuracy_by_class(judge.classifier, test.batch, test.labels)
+    np.testing.assert_array_equal(judge.by_class, shares)
+    assert reference.left_out == {}
+
+
+@pytest.mark.parametrize(
+    ("labelled", "usefulness", "why"),
+    [
+        (False, "auto", "the real images have no classes"),
+        (True, "never", "evaluate.usefulness=never"),
+    ],
+)
+def test_what_real_images_cannot_tell_is_kept_too(labelled, usefulness, why, tmp_path):
+    params = EvaluateParams(samples=10, threads=1, usefulness=usefulness)
+    make_reference(*splits(tmp_path, 20, 12, labelled), params, tmp_path / "reference")
+    known = read_reference(tmp_path / "reference")
+    assert known.left_out["usefulness"] == why
+    assert known.left_out["memorisation"].startswith("needs 20 images")
+    assert not (tmp_path / "reference" / "work").exists()

@@ -47,6 +47,7 @@ from ganpipe.evaluation.report.charts import (
 from ganpipe.evaluation.report.numbers import difference, headline, number
 from ganpipe.evaluation.report.page import PAGE_BYTES, html, scale
 from ganpipe.evaluation.report.pictures import encode, film
+from ganpipe.images import grid
 from ganpipe.networks import Generator, NetworkConfig, build_generator, sample
 from ganpipe.networks.generator import latent_vectors
 from ganpipe.params import ModelParams
@@ -312,6 +313,54 @@ def test_a_difference_is_called_what_it_is(
     assert found is not None
     assert found.verdict == verdict
     assert len({difference(replace(FID, champion=c)).mark for c in (26.0, 24.5, 22.0)}) == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (None, None, "better"),  # 2 apart, 1 sure
+        (25.0, 27.0, "better"),  # the root of 1 + 1
+        (24.0, 26.0, "unclear"),  # the root of 1 + 4
+        (26.0, 36.0, "better"),  # reaches far, but away from the new value
+    ],
+)
+def test_the_champion_s_own_interval_counts_on_the_side_of_the_new_value(
+    low: float | None, high: float | None, verdict: str
+) -> None:
+    found = difference(replace(FID, champion_low=low, champion_high=high))
+    assert found is not None
+    assert found.verdict == verdict
+
+
+def test_of_many_classes_the_first_have_pictures_and_all_have_rows(tmp_path: Path) -> None:
+    shape = (8, 8, 1)
+    rows = [
+        ClassRow(f"kind {n}", noise(4 if n < 50 else 0, *shape), None, float(n), 1.0, 0.5)
+        for n in range(60)
+    ]
+    write_report(replace(full(), classes=rows), tmp_path)
+    with (tmp_path / "plots" / "classes.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == [row.name for row in rows]
+    texts = " ".join(Elements((tmp_path / "index.html").read_text()).texts)
+    assert "kind 49" in texts
+    assert "kind 50" not in texts
+    assert "60" in texts
+    with Image.open(tmp_path / "plots" / "classes.png") as picture:
+        assert picture.size[::-1] == grid(noise(50 * 4, *shape), 4).shape[:2]
+
+
+def test_a_picture_that_the_pipeline_names_is_always_there(tmp_path: Path) -> None:
+    write_report(replace(full(), neighbours="nothing to compare"), tmp_path)
+    with Image.open(tmp_path / "plots" / "neighbours.png") as picture:
+        assert np.asarray(picture).min() == 255
+
+
+def test_evidence_on_memorisation_stands_on_page_and_in_summary(tmp_path: Path) -> None:
+    told = Memorisation("It copies.", "copies", ["Forty are equal.", "By pixels too."], ["Crops."])
+    write_report(replace(full(), memorisation=told), tmp_path)
+    for name in ("index.html", "summary.md"):
+        text = (tmp_path / name).read_text()
+        assert all(each in text for each in ("It copies.", *told.evidence)), name
 
 
 def test_what_is_not_finite_is_never_better() -> None:

@@ -1,16 +1,22 @@
 """`ganpipe score`: the same images give the same numbers however they are kept."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from ganpipe import __version__
+from ganpipe.cli import app, main
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.extractors import make_extractor
-from ganpipe.evaluation.score import Options, score
+from ganpipe.evaluation.score import Options, check_out, score, typed
 from ganpipe.evaluation.told import as_json, lines
 from tests.evaluation.digits import digits, make_dataset
 
@@ -72,7 +78,7 @@ def test_the_same_images_give_the_same_numbers_however_they_are_kept(kind, place
     ours, theirs = as_json(_scored(place, kind)), as_json(scored)
     for told in (ours, theirs):
         # which name the sets
-        told["protocol"] = {**told["protocol"], "images": "", "against": ""}
+        told["protocol"] = {**told["protocol"], "images": "", "against": "", "unseen": ""}
         told["warnings"] = len(told["warnings"])
         told["left_out"] = told["left_out"].keys()
     assert ours == theirs
@@ -118,7 +124,10 @@ def test_somebody_s_statistics_stand_for_the_real_images(
     covariance = np.cov(features, rowvar=False, bias=divisor == "n")
     np.savez(tmp_path / "real.npz", mu=features.mean(axis=0), sigma=covariance)
     found = score(str(place / "npz" / "made.npz"), str(tmp_path / "real.npz"), Options())
-    distance = _values(found)["fid_lite0_30"]
+    assert all(name.endswith("_against_statistics") for name in _values(found))
+    distance = _values(found)["fid_lite0_30_against_statistics"]
+    warned = [each for each in found.warnings if "NVIDIA's tools divide" in each]
+    assert [each.partition(":")[0] for each in warned] == [str(tmp_path / "real.npz")]
     if divisor == "n - 1":
         assert distance == pytest.approx(_values(scored)["fid_lite0_30"], rel=1e-6)
     else:
@@ -136,15 +145,62 @@ def test_statistics_on_both_sides_give_the_distance(place, scored, extractor, tm
         np.savez(tmp_path / f"{name}.npz", mu=features.mean(axis=0), sigma=sigma)
     found = score(*(str(tmp_path / f"{name}.npz") for name in ("made", "real")), Options())
     wanted = pytest.approx(_values(scored)["fid_lite0_30"], rel=1e-6)
-    assert _values(found) == {"fid_lite0_unknown": wanted}
-    assert found.measures[0].protocol == "lite0, unknown + unknown images"
+    assert _values(found) == {"fid_unknown_unknown_against_statistics": wanted}
+    assert found.measures[0].protocol == "unknown, unknown + unknown images"
+    assert found.protocol["weights_sha256"] == "unknown"
+    assert len([each for each in found.warnings if "NVIDIA" in each]) == 2
 
 
-def test_statistics_of_another_network_are_an_error_that_says_which(tmp_path):
+def test_statistics_of_another_network_are_an_error_that_says_which(place, tmp_path):
     np.savez(tmp_path / "stats.npz", mu=np.zeros(2048), sigma=np.eye(2048))
-    sides = [str(tmp_path / "stats.npz")] * 2
+    np.savez(tmp_path / "small.npz", mu=np.zeros(3), sigma=np.eye(3))
+    made, stats = str(place / "npz" / "made.npz"), str(tmp_path / "stats.npz")
     with pytest.raises(GanpipeError, match=r"stats\.npz.*2,048 features, lite0 gives 1,280"):
-        score(*sides, Options())
+        score(made, stats, Options())
+    with pytest.raises(GanpipeError, match=r"stats\.npz.*2,048.*small\.npz of 3: they"):
+        score(stats, str(tmp_path / "small.npz"), Options())
+
+
+NOWHERE = Options("inception", weights=Path("/nowhere/weights.pth"))
+
+
+def test_statistics_alone_need_no_feature_network(tmp_path):
+    """An equal covariance, so that the squared distance of the means is exact."""
+    np.savez(tmp_path / "one.npz", mu=np.zeros(5), sigma=np.eye(5))
+    np.savez(tmp_path / "two.npz", mu=np.full(5, 2.0), sigma=np.eye(5))
+    found = score(*(str(tmp_path / f"{name}.npz") for name in ("one", "two")), NOWHERE)
+    assert list(_values(found).values()) == pytest.approx([20.0])
+
+
+def test_sets_are_read_before_the_feature_network_is_looked_for(place):
+    made = str(place / "npz" / "made.npz")
+    with pytest.raises(GanpipeError, match="no-such-set does not exist"):
+        score(made, "no-such-set", NOWHERE)
+    with pytest.raises(GanpipeError, match="holds 30 images, 31 are to be compared"):
+        score(made, made, replace(NOWHERE, samples=31))
+    with pytest.raises(GanpipeError, match=r"--weights=/nowhere/weights\.pth is no file") as told:
+        score(made, made, NOWHERE)
+    assert "evaluate." not in str(told.value)
+
+
+def test_messages_speak_of_what_was_typed():
+    said = typed("raise evaluate.samples or evaluate.neighbours, or raise data.test_fraction")
+    assert said == "raise --samples or --most, or bring more with --unseen"
+
+
+def test_the_protocol_says_what_was_compared_and_by_what(scored):
+    kept = scored.protocol
+    for name, key in (("made", "images"), ("real", "against"), ("unseen", "unseen")):
+        assert kept[f"{key}_sha256"] == hashlib.sha256(_part(name)[0].tobytes()).hexdigest()
+    assert kept["extractor_version"] == make_extractor("lite0").version
+    assert kept["ganpipe"] == __version__
+
+
+def test_of_the_same_set_each_side_draws_images_of_its_own(place):
+    made = str(place / "npz" / "made.npz")
+    found = score(made, made, Options(samples=8))
+    assert found.protocol["images_sha256"] != found.protocol["against_sha256"]
+    assert found.measures[0].value > 1
 
 
 @pytest.mark.parametrize(
@@ -284,8 +340,25 @@ def test_the_command_prints_and_writes_what_the_function_finds(tmp_path):
     assert "warning: " in done.stdout
 
 
-def test_bad_input_ends_the_command_with_a_message_and_code_2(tmp_path):
-    done = _command("--images", str(tmp_path / "nowhere"), "--against", str(tmp_path))
-    assert done.returncode == 2
-    assert "nowhere does not exist" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_input_ends_the_command_with_a_message_and_code_2(tmp_path, monkeypatch, capsys):
+    nowhere = ["--images", str(tmp_path / "nowhere"), "--against", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["ganpipe", "score", "--threads", "1", *nowhere])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
+def test_a_place_that_takes_no_file_is_told_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    check_out(tmp_path / "new" / "folder" / "score.json")
+    for out, why in ((tmp_path, "is a folder"), (tmp_path / "file" / "x.json", "takes no files")):
+        with pytest.raises(GanpipeError, match=f"--out=.*{why}"):
+            check_out(out)
+
+
+@pytest.mark.parametrize("option", ["--samples", "--most", "--seed", "--threads"])
+def test_numbers_that_make_no_sense_are_refused_by_name(option):
+    found = CliRunner().invoke(app, ["score", "--images", "a", "--against", "b", option, "-1"])
+    assert found.exit_code == 2
+    assert option in found.output

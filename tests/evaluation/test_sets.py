@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.sets import Statistics, read_set
+from ganpipe.evaluation.sets import Statistics, check_room, read_set
 from tests.evaluation.digits import CLASSES, digits, make_dataset
 
 COUNT = 12
@@ -190,3 +190,35 @@ def test_reading_a_data_set_writes_no_second_copy(tmp_path):
     make_dataset(tmp_path / "set", _images()[0], shards=3)
     read_set(str(tmp_path / "set"), tmp_path / "scratch")
     assert not (tmp_path / "scratch").exists()
+
+
+def test_a_full_disk_says_how_much_room_is_missing(pictures, tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "scratch" / "images").symlink_to("/dev/full")
+    with pytest.raises(GanpipeError, match=r"pictures: .* lacks about 1 MB .* set TMPDIR"):
+        read_set(str(pictures), tmp_path / "scratch")
+
+
+def test_room_is_looked_for_before_it_is_needed(tmp_path):
+    check_room(tmp_path, 0, "faces")
+    with pytest.raises(GanpipeError, match=r"faces: .* lacks about [\d,]+ MB"):
+        check_room(tmp_path, 2**62, "faces")
+
+
+@pytest.mark.parametrize(
+    ("sigma", "told"),
+    [
+        ([[1.0, 1e-5], [0.0, 1.0]], "not symmetric"),
+        ([[1.0, 2.0], [2.0, 1.0]], "eigenvalue -1 beside 3"),
+        ([[1.0, 0.0], [0.0, -2e-6]], "eigenvalue -2e-06 beside 1"),
+    ],
+)
+def test_statistics_that_are_no_covariance_are_refused(sigma, told, tmp_path):
+    np.savez(tmp_path / "stats.npz", mu=np.zeros(2), sigma=np.array(sigma))
+    with pytest.raises(GanpipeError, match=rf"stats\.npz: sigma .*{told}"):
+        read_set(str(tmp_path / "stats.npz"), tmp_path)
+
+
+def test_statistics_as_rounding_leaves_them_are_taken(tmp_path):
+    np.savez(tmp_path / "stats.npz", mu=np.zeros(2), sigma=np.array([[1.0, 5e-7], [0, -5e-7]]))
+    assert isinstance(read_set(str(tmp_path / "stats.npz"), tmp_path), Statistics)

@@ -7,7 +7,14 @@ import pytest
 from sklearn.datasets import load_digits
 
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.usefulness import Labelled, usefulness
+from ganpipe.evaluation.usefulness import (
+    Labelled,
+    hindrance,
+    read_judge,
+    trained_judge,
+    usefulness,
+    write_judge,
+)
 
 CLASSES = [str(number) for number in range(10)]
 SHOWN = 4_000
@@ -27,9 +34,14 @@ def _parts():
     ]
 
 
-def _measured(generated, **options):
+@cache
+def _judge(count=697):
     real, test, _ = _parts()
-    return usefulness(generated, real, test, CLASSES, shown=SHOWN, **options)
+    return trained_judge(real, test, CLASSES, count, shown=SHOWN)
+
+
+def _measured(generated, count=697):
+    return usefulness(generated, _parts()[1], _judge(count), shown=SHOWN)
 
 
 @cache
@@ -75,9 +87,7 @@ def test_of_the_larger_set_as_many_images_are_used():
         asked.append(numbers)
         return read(numbers)
 
-    real, test, _ = _parts()
-    few = Labelled(real.read, real.labels[:300])
-    found = usefulness(Labelled(watched, labels), few, test, CLASSES, shown=2_000)
+    found = _measured(Labelled(watched, labels), 300)
     assert found.count == 300
     # the first of all is asked for its shape
     assert len(np.unique(np.concatenate(asked))) == 300
@@ -92,7 +102,8 @@ def test_accuracies_of_the_classes_average_to_that_of_all():
 def test_progress_comes_to_what_was_promised():
     done = []
     real, test, generated = _parts()
-    usefulness(generated, real, test, CLASSES, shown=700, advance=done.append)
+    judge = trained_judge(real, test, CLASSES, 697, shown=700, advance=done.append)
+    usefulness(generated, test, judge, shown=700, advance=done.append)
     whole_batches = 5 * 128
     assert sum(done) == 2 * whole_batches + 2 * len(test.labels) + 697
 
@@ -102,3 +113,26 @@ def test_a_missing_class_is_named():
     kept = np.flatnonzero(labels != 3)
     with pytest.raises(GanpipeError, match="the generated images have none of 3"):
         _measured(Labelled(lambda numbers: read(kept[numbers]), labels[kept]))
+
+
+def test_a_judge_that_was_kept_judges_the_same(tmp_path):
+    write_judge(tmp_path, _judge())
+    again = usefulness(_parts()[2], _parts()[1], read_judge(tmp_path), shown=SHOWN)
+    assert again == _perfect()
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "shape", "why"),
+    [
+        ([0, 1], 2, (8, 256), ""),
+        ([0, 1], 2, (8, 257), "sides of 8 ... 256 pixels, not 8x257"),
+        ([0, 1], 2, (7, 8), "sides of 8 ... 256 pixels, not 7x8"),
+        ([0, 0], 1, (8, 8), "at least 2 classes"),
+        ([1, 1], 2, (8, 8), "no test images of 0"),
+        ([0], 9, (8, 8), "no test images of 1, 2, 3, 4, 5 ..."),
+    ],
+)
+def test_what_stands_in_the_way_is_said_beforehand(labels, classes, shape, why):
+    found = hindrance({"test": np.array(labels)}, CLASSES[:classes], shape)
+    assert found.endswith(why) if why else found == ""
+    assert bool(found) is bool(why)

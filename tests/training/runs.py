@@ -40,7 +40,7 @@ model, train = ModelParams(**json.loads(sys.argv[1])), TrainParams(**json.loads(
 root, data = Path(sys.argv[3]), Path(sys.argv[4])
 settle(train.threads)
 outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
-reference = data.parent / "reference"
+reference = data.parent / "reference" / "statistics"
 run_training(Dataset(data), model, train, outputs, root / "scratch", reference=reference)
 """
 

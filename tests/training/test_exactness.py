@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.real_images import make_reference
+from ganpipe.evaluation.reference import STATISTICS
 from ganpipe.files import sha256, write_json
 from ganpipe.networks import NetworkConfig
 from ganpipe.params import EvaluateParams, ModelParams, TrainParams
@@ -289,9 +290,10 @@ def test_what_does_not_matter_is_where_states_are_copied():
 
 def test_another_reference_never_picks_up_this_state(dataset, tmp_path):
     """The best is chosen by it."""
-    data, reference = Dataset(dataset), dataset.parent / "reference"
+    data, reference = Dataset(dataset), dataset.parent / "reference" / STATISTICS
     other = tmp_path / "reference"
     make_reference(data, data, EvaluateParams(samples=16, seed=2), other)
+    other /= STATISTICS
     keys = {scratch_key(data, MODEL, TRAIN, each) for each in (reference, other, None)}
     assert len(keys) == 3
     unmeasured = TRAIN.model_copy(update={"snapshot_samples": 0})

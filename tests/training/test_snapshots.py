@@ -14,6 +14,7 @@ import torch
 from ganpipe.data.dataset import Dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.real_images import make_reference
+from ganpipe.evaluation.reference import STATISTICS
 from ganpipe.files import read_json
 from ganpipe.networks import NetworkConfig, load_generator, sample
 from ganpipe.params import EvaluateParams, TrainParams
@@ -38,7 +39,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def reference(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reference") / "reference"
     make_reference(dataset, dataset, EvaluateParams(samples=16), folder)
-    return folder
+    return folder / STATISTICS
 
 
 @pytest.fixture
