@@ -14,7 +14,7 @@ ui: $(READY) ## Prefect's and MLflow's pages with a worker, until Ctrl-C
 	@$(BIN)/ganpipe ui $(ARGS)
 
 test: $(READY) check ## everything that fits in a quarter of an hour
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 slow: $(READY) ## the suites that take minutes each
 	$(BIN)/pytest -m slow $(ARGS)
