@@ -17,7 +17,7 @@ test: $(READY) check ## everything that fits in a quarter of an hour
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 slow: $(READY) ## the suites that take minutes each
-	$(BIN)/pytest -m slow $(ARGS)
+	$(BIN)/pytest -m slow -n 2 --dist loadfile $(ARGS)
 
 bench-data: $(READY) ## figures of the data path, one quiet run of an hour: ARGS="--quick", part names
 	@$(BIN)/python -m tests.benchmarks.bench_data $(ARGS)
