@@ -284,6 +284,15 @@ def test_the_summary_holds_headline_table_verdict_and_warnings(tmp_path: Path) -
     assert sum(tag == "td" for tag, _ in page.tags) == 12
 
 
+def test_evidence_is_a_list_and_what_follows_is_not_part_of_it(tmp_path: Path) -> None:
+    told = Memorisation("Copies.", "copies", ("One.", "Two."))
+    _, page = summary(replace(full(), memorisation=told), tmp_path)
+    assert sum(tag == "li" for tag, _ in page.tags) == 2
+    last = page.texts.index("Two.")
+    assert page.tags[-1][0] in ("p", "code")
+    assert page.texts[last + 1].startswith("Protocol")
+
+
 def test_names_are_text_in_the_summary(tmp_path: Path) -> None:
     wild = replace(
         full(warnings=(HOSTILE,)), title=HOSTILE, champion=HOSTILE, lineage={"a": HOSTILE}

@@ -25,9 +25,8 @@ def markdown(report: Report) -> str:
         parts.append(_table(report.measures))
     if isinstance(report.memorisation, Memorisation):
         parts.append(f"**Memorisation:** {_line(report.memorisation.verdict)}\n")
-        parts += [f"- {_line(each)}" for each in report.memorisation.evidence]
-        if report.memorisation.evidence:
-            parts.append("")
+        if evidence := [f"- {_line(each)}\n" for each in report.memorisation.evidence]:
+            parts.append("".join(evidence))
     parts.append(_facts("Protocol", report.protocol))
     parts.append(_facts("Lineage", dict(report.lineage)))
     parts.append("Pictures, curves and evidence: `report/index.html`.\n")
