@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ganpipe import __version__
+from ganpipe.commands import collection, evaluation, generation, lineage, registry, service
 from ganpipe.errors import GanpipeError
 from ganpipe.events import emit
 
@@ -103,50 +104,6 @@ def presets(
 
 
 @app.command()
-def adopt(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="a run, as `ganpipe run` names it")],
-    force: Annotated[bool, typer.Option(help="overwrite uncommitted edits")] = False,
-) -> None:
-    """Bring a run's params.yaml, dvc.lock and fingerprint into this checkout."""
-    from ganpipe.lineage import adopt as work
-    from ganpipe.programs import command
-    from ganpipe.workspace import repository
-
-    brought = ", ".join(work(repository(), run_id, force=force))
-    print(f"{run_id}: brought {brought}" if brought else f"{run_id}: nothing changed, all is here")
-    print(f"next: {command('dvc')} checkout  # its data, model and report")
-
-
-@app.command()
-def generate(
-    model: Annotated[
-        str, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION, or a model folder")
-    ] = "models:/ganpipe@champion",
-    n: Annotated[int, typer.Option(help="number of images")] = 64,
-    seed: Annotated[int, typer.Option(help="the same seed gives the same images")] = 0,
-    truncation: Annotated[
-        float, typer.Option(help="0 to 1: below 1 trades variety for typical images")
-    ] = 1.0,
-    label: Annotated[
-        str, typer.Option(help="name of a class, where the model was trained with classes")
-    ] = "",
-    out: Annotated[Path, typer.Option(help="folder for the PNG files and one grid")] = Path(
-        "samples"
-    ),
-) -> None:
-    """Write images of a trained generator: PNG files and one grid."""
-    from ganpipe.serving import generate_to_folder
-    from ganpipe.workspace import repository, state_folder
-
-    # only a registered model needs the repository, for what it is and where it is kept
-    state = state_folder(repository() if model.startswith("models:") else Path())
-    folder = generate_to_folder(
-        model, state, n=n, seed=seed, truncation=truncation, label=label, out=out
-    )
-    print(f"{n} images and grid.png in {folder}")
-
-
-@app.command()
 def score(
     images: Annotated[
         str, typer.Option(help="folder, .zip, .tar or .npz of images, or .npz with mu and sigma")
@@ -217,6 +174,11 @@ def deploy() -> None:
     from ganpipe.workspace import repository
 
     work(repository())
+
+
+for part in (generation, registry, lineage, evaluation, service, collection):
+    for each in part.COMMANDS:
+        app.command()(each)
 
 
 def _version(wanted: bool) -> None:

@@ -1,89 +1,19 @@
-"""What a run was made of, and the way of its parameters and lock file back into the checkout."""
+"""The way of a run's parameters and lock file back into the checkout."""
 
 from __future__ import annotations
 
-import platform
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from ganpipe import params as parameters
 from ganpipe.errors import GanpipeError
-from ganpipe.files import read_json, replacing, sha256
-from ganpipe.workspace import Pin, git, state_folder, workspaces
+from ganpipe.files import replacing
+from ganpipe.lineage.identity import LOCK_FILE, SOURCE
+from ganpipe.workspace import git, state_folder, workspaces
 
-LOCK_FILE = "dvc.lock"
-CHECKPOINTS = "checkpoints"
-ADOPTED = (parameters.PARAMS_FILE, LOCK_FILE, "data/source.json")
-
-
-def identity(workspace: Path, pin: Pin) -> dict[str, Any]:
-    """Identity of code, data, parameters and environment of a run, as flat JSON values.
-
-    Hashes are hexadecimal sha256 of files' bytes; None where the file does not exist (yet).
-    """
-    train = parameters.load(workspace / parameters.PARAMS_FILE).train
-    return {
-        "git_commit": pin.commit,
-        "git_base": pin.base,
-        "git_dirty": pin.dirty,
-        "dvc_lock_sha256": _hash(workspace / LOCK_FILE),
-        "params_sha256": _hash(workspace / parameters.PARAMS_FILE),
-        "requirements_sha256": _hash(workspace / "requirements.lock"),
-        "dataset_sha256": _dataset_digest(workspace),
-        "start": train.start,
-        "python": platform.python_version(),
-        "torch": _version("torch"),
-        "numpy": _version("numpy"),
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "threads": train.threads,
-    }
-
-
-def checkpoint(lock: str) -> str | None:
-    """The address dvc:<hash>.dir of the checkpoint in the text of a dvc.lock; None without one."""
-    stages = (yaml.safe_load(lock) or {}).get("stages", {})
-    for out in stages.get("train", {}).get("outs", []):
-        if out["path"] == CHECKPOINTS:
-            return f"dvc:{out['md5']}"
-    return None
-
-
-def _hash(path: Path) -> str | None:
-    return sha256(path) if path.is_file() else None
-
-
-def _dataset_digest(workspace: Path) -> str | None:
-    description = workspace / "data" / "train" / "dataset.json"
-    return str(read_json(description)["sha256"]) if description.is_file() else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _cpu_model() -> str:
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        for line in described.read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def patch(repo: Path, pin: Pin) -> str:
-    """The uncommitted edits of a run as a patch that `git apply` takes; empty when none."""
-    if not pin.dirty:
-        return ""
-    return git(repo, "diff", "--binary", "--no-ext-diff", "--no-color", pin.base, pin.commit)
+ADOPTED = (parameters.PARAMS_FILE, LOCK_FILE, SOURCE)
 
 
 def find(repo: Path, run_id: str) -> Path:

@@ -1,0 +1,115 @@
+"""Commands: model versions, their promotion and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ganpipe.registry import Move
+    from ganpipe.registry.place import Place
+
+Reason = Annotated[str, typer.Option(help="why; goes on record")]
+Model = Annotated[str, typer.Option(help="name in the registry (default: register.model)")]
+
+
+def promote(
+    version: Annotated[str, typer.Argument(help="3, candidate (any alias), or models:/NAME/3")],
+    reason: Reason,
+    force: Annotated[bool, typer.Option(help="against the gate; that goes on record")] = False,
+    model: Model = "",
+) -> None:
+    """Make a version champion, if the gate lets it and every byte of it can be found."""
+    from ganpipe import registry
+
+    here = open_registry(model)
+    _notice(here)
+    move = registry.promote(
+        here.uri,
+        here.model,
+        version,
+        reason=reason,
+        force=force,
+        lock=here.lock(),
+        verify=here.verify,
+        rules=here.asked.gate,
+        margin=here.asked.margin,
+    )
+    _tell(move)
+
+
+def rollback(reason: Reason, model: Model = "") -> None:
+    """Make the previous champion champion again; twice brings the first state back."""
+    from ganpipe import registry
+
+    here = open_registry(model)
+    _notice(here)
+    _tell(
+        registry.rollback(here.uri, here.model, reason=reason, lock=here.lock(), verify=here.verify)
+    )
+
+
+def history(
+    model: Model = "",
+    as_json: Annotated[bool, typer.Option("--json", help="with every rule and number")] = False,
+) -> None:
+    """List every decision on a model's versions, oldest first."""
+    import json
+
+    from ganpipe import registry
+
+    here = open_registry(model)
+    _notice(here)
+    moves = registry.history(here.uri, here.model)
+    if as_json:
+        print(json.dumps([json.loads(registry.to_json(move)) for move in moves], indent=2))
+        return
+    for move in moves:
+        was = f", was {move.previous}" if move.previous else ""
+        print(f"{move.at[:19].replace('T', ' ')}  version {move.version} {_what(move)}{was}")
+        print(f"  by {move.by}: {move.reason}")
+        for result in move.decision.results:
+            print(f"  {'✓' if result.passed else '✗'} {result.rule}: {result.told}")
+    if not moves:
+        print(f"no version of {here.model} at {here.uri} was decided on yet")
+
+
+def open_registry(model: str = "") -> Place:
+    """A model's registry; the lock that machines share comes from flows."""
+    from ganpipe.registry.place import open_place
+
+    return open_place(model, _shared_lock)
+
+
+def _shared_lock() -> AbstractContextManager[None]:
+    from flows.locks import promotion_lock
+
+    return promotion_lock()
+
+
+def _notice(here: Place) -> None:
+    """Say what was moved in MLflow itself, or completed, since the last command."""
+    move = here.reconcile()
+    if move is not None:
+        print(f"noticed: version {move.version} {_what(move)} ({move.reason})")
+        if not move.decision.passed:
+            print(f"warning: the gate says no: {move.decision.reason}")
+
+
+def _tell(move: Move) -> None:
+    print(f"{move.model} version {move.version} {_what(move)}: {move.decision.reason}")
+    if move.warning:
+        print(f"warning: {move.warning}")
+    if move.action == "refused":
+        raise typer.Exit(1)
+
+
+def _what(move: Move) -> str:
+    forced = move.action == "promoted" and not move.decision.passed
+    return "promoted by force" if forced else move.action
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (promote, rollback, history)
