@@ -11,8 +11,8 @@ from ganpipe.evaluation.report.markdown import markdown
 from ganpipe.evaluation.report.page import with_champion
 from ganpipe.evaluation.results import EVALUATION
 from ganpipe.files import read_json
-from ganpipe.gate import from_tags
 from ganpipe.registry import CHAMPION, aliases
+from ganpipe.registry.headline import from_tags
 from ganpipe.tracking import connect
 
 if TYPE_CHECKING:

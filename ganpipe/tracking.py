@@ -23,7 +23,6 @@ from ganpipe import addresses, processes
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
-from ganpipe.gate import describe
 from ganpipe.packaging import LINEAGE_FILES
 from ganpipe.params import NEEDS_PATH, PARAMS_FILE, DataParams, Params, load
 
@@ -108,10 +107,14 @@ def check(uri: str) -> None:
 
 
 @contextmanager
-def named_outages(uri: str) -> Iterator[None]:
+def named_outages(
+    uri: str,
+    then: str = "start it again and run again, everything that was finished comes from the cache",
+) -> Iterator[None]:
     """Turn what MLflow's client raises in this block when MLflow at `uri` fails into GanpipeError.
 
-    A request that MLflow calls wrong is a defect of ganpipe and keeps its exception.
+    `then` is the way out. A request that MLflow calls wrong is a defect of ganpipe and keeps
+    its exception.
     """
     from mlflow.exceptions import MlflowException
     from requests import RequestException  # a file's way to or from a server
@@ -122,8 +125,7 @@ def named_outages(uri: str) -> Iterator[None]:
         if getattr(error, "error_code", "") in ("BAD_REQUEST", "INVALID_PARAMETER_VALUE"):
             raise
         raise GanpipeError(
-            f"MLflow at {uri} failed in the middle of a run ({first_line(error)}): start it again "
-            "and run again, everything that was finished comes from the cache"
+            f"MLflow at {uri} failed in the middle of the work ({first_line(error)}): {then}"
         ) from error
 
 
@@ -205,6 +207,8 @@ def log_report(uri: str, run_id: str, workspace: Path, beside: Path | None = Non
 
 def description(run_id: str, metrics: dict[str, Any]) -> str:
     """What MLflow's pages show of a run and of its model version: the number and the samples."""
+    from ganpipe.registry.headline import describe  # the registry imports this module
+
     picture = f"get-artifact?run_uuid={run_id}&path=report/samples.png"
     return f"{describe(metrics)}\n\n![samples]({picture})"
 

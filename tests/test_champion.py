@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ganpipe import gate, registry, tracking
+from ganpipe import registry, tracking
 from ganpipe.champion import beside_champion
 from ganpipe.evaluation.measure import evaluate
 from ganpipe.evaluation.real_images import make_reference
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
 from ganpipe.params import EvaluateParams, Params
+from ganpipe.registry import headline
 from tests.evaluation.digits import splits, untrained
 
 PARAMS = EvaluateParams(samples=10, threads=1)
@@ -128,7 +129,7 @@ def test_without_a_champion_there_is_nothing_beside(place: Place, tmp_path: Path
 def test_a_champion_that_left_only_tags_is_compared_by_its_headline(
     place: Place, tmp_path: Path
 ) -> None:
-    tags = gate.to_tags(read_results(place.first))
+    tags = headline.to_tags(read_results(place.first))
     place.promote("tagged", None, tags)
     assert place.beside("tagged", tmp_path) == "version 1"
     page = (tmp_path / "beside" / "index.html").read_text()

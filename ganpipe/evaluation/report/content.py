@@ -136,3 +136,16 @@ class Report:
     """An animated picture (WebP or GIF), such as model/film.webp."""
     curves: Sequence[Chart] | str = "training left no curves"
     extrapolation: Extrapolation | str = NOT_MADE
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of the version that a report became."""
+
+    what: str
+    """Such as `promoted, was 3`."""
+    at: str
+    by: str
+    reason: str
+    rules: list[tuple[str, bool, str]]
+    """Each rule of the gate, whether it passed, and what was found."""

@@ -13,13 +13,14 @@ from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.distances import Extrapolation
 from ganpipe.evaluation.report import numbers, parts
 from ganpipe.evaluation.report.charts import Chart, Drawing, Series, draw
-from ganpipe.evaluation.report.content import Measure, Report
+from ganpipe.evaluation.report.content import Decision, Measure, Report
 from ganpipe.evaluation.report.pictures import film
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 PARTS = ("headline", "measures")  # templates of what a champion changes
+DECISIONS = "<!-- decisions -->"
 PAGE_BYTES = 3_000_000  # the page stays below, whatever the size of the images
 
 
@@ -82,16 +83,25 @@ def html(report: Report) -> str:
 
 def with_champion(page: str, measures: Sequence[Measure], champion: str) -> str:
     """The page with its numbers beside a champion's: who that is, is known only afterwards."""
-    environment, values = _environment(), _numbers(measures, champion)
+    values = _numbers(measures, champion)
     for name in PARTS:
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, _, rest = page.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise GanpipeError(f"the page has no {begin}: it was made by another ganpipe")
-        part = environment.get_template(f"{name}.html").render(values)
-        page = f"{before}{begin}\n{part}\n{end}{after}"
+        page = _with_part(page, name, values)
     return page
+
+
+def with_decisions(page: str, decisions: Sequence[Decision]) -> str:
+    """The page with what was decided of its version, which is known only afterwards."""
+    return _with_part(page, "decisions", {"decisions": decisions})
+
+
+def _with_part(page: str, name: str, values: dict[str, Any]) -> str:
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = page.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise GanpipeError(f"the page has no {begin}: it was made by another ganpipe")
+    part = _environment().get_template(f"{name}.html").render(values)
+    return f"{before}{begin}\n{part}\n{end}{after}"
 
 
 def _numbers(measures: Sequence[Measure], champion: str) -> dict[str, Any]:

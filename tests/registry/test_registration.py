@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -17,48 +18,9 @@ import pytest
 from ganpipe import addresses, registry, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.files import sha256
-from ganpipe.gate import gate
 from ganpipe.params import Params, override, write
-from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Registration
-
-METRIC = "fid_lite0_1k"
-PROTOCOL = {"metric": METRIC, "extractor": "lite0", "samples": 1000, "reference_sha256": "ab"}
-
-
-def measured(value: float, **protocol: object) -> dict[str, object]:
-    return {METRIC: value, f"floor_{METRIC}": 1.5, "protocol": {**PROTOCOL, **protocol}}
-
-
-@pytest.mark.parametrize(
-    ("candidate", "champion", "margin", "passed"),
-    [
-        (20.0, 21.0, 0.0, True),
-        (20.0, 20.0, 0.0, False),
-        (20.0, 21.0, 0.1, False),
-        (18.8, 21.0, 0.1, True),
-        (float("nan"), 21.0, 0.0, False),
-        (20.0, float("nan"), 0.0, True),
-        (-0.1, 0.0, 0.5, True),
-    ],
-)
-def test_a_candidate_must_undercut_the_champion_by_the_margin(
-    candidate: float, champion: float, margin: float, passed: bool
-) -> None:
-    decision = gate(measured(candidate), measured(champion), margin)
-    assert decision.passed is passed
-    assert METRIC in decision.reason
-
-
-def test_the_first_candidate_passes_unless_it_is_not_a_number() -> None:
-    assert gate(measured(300.0), None).passed
-    assert not gate(measured(float("inf")), None).passed
-
-
-@pytest.mark.parametrize("change", [{"reference_sha256": "cd"}, {"samples": 500}, {"more": 1}])
-def test_numbers_of_different_protocols_are_never_compared(change: dict[str, object]) -> None:
-    decision = gate(measured(1.0), measured(100.0, **change))
-    assert not decision.passed
-    assert next(iter(change)) in decision.reason
+from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Registration, Verify
+from tests.registry.shelf import METRIC, PROTOCOL, all_there, before_write, told
 
 
 class Checkout:
@@ -73,7 +35,7 @@ class Checkout:
         write(Params(), self.workspace / "params.yaml")
         (self.workspace / "report/samples.png").write_bytes(b"png")
 
-    def train(self, seed: int, value: float, **protocol: object) -> None:
+    def train(self, seed: int, value: float, **protocol: Any) -> None:
         import torch
 
         from ganpipe.networks import (
@@ -89,16 +51,18 @@ class Checkout:
             self.workspace / "model", Generator(build_generator(config), config, [], 1000)
         )
         digest = sha256(self.workspace / "model/generator.safetensors")
-        metrics = {**measured(value, **protocol), "generator_sha256": digest}
+        evaluation = {**told(value, **protocol), "generator_sha256": digest}
+        metrics = {METRIC: value, f"floor_{METRIC}": 1.5}
         (self.workspace / "report/metrics.json").write_text(json.dumps(metrics))
+        (self.workspace / "report/evaluation.json").write_text(json.dumps(evaluation))
         (self.workspace / "dvc.lock").write_text(f"schema: '2.0' # {digest}\n")
 
-    def register(self, *assignments: str) -> Registration:
+    def register(self, *assignments: str, verify: Verify = all_there) -> Registration:
         params = override(Params(), list(assignments))
         run = tracking.start_run(self.uri, self.state, "train", params, {})
-        identity = {"git_commit": "abc"}
+        identity = {"git_commit": "abc", "git_base": "abc"}
         lock = registry.file_lock(self.state)
-        return registry.register(self.uri, run, self.workspace, params, identity, lock)
+        return registry.register(self.uri, run, self.workspace, params, identity, lock, verify)
 
     def aliases(self, name: str) -> dict[str, str]:
         return registry.aliases(tracking.connect(self.uri), name)
@@ -133,7 +97,10 @@ def test_better_candidates_become_champion_and_the_way_is_on_record(checkout: Ch
     assert tags["ganpipe.promoted_by"] == "gate"
     assert tags["ganpipe.promoted_from"] == "1"
     assert "beats" in tags["ganpipe.promoted_reason"]
-    assert json.loads(tags["ganpipe.promoted_numbers"])["champion"] == 30.0
+    (*_, promoted, refused) = registry.history(checkout.uri, name)
+    assert promoted.decision.results[0].numbers["champion"] == 30.0
+    assert (refused.action, refused.version) == ("refused", "3")
+    assert (third.move, second.move) == (refused, promoted)
     assert tags["ganpipe.parent_champion"] == "1"
     assert tags["ganpipe.git_commit"] == "abc"
     assert json.loads(tags["ganpipe.protocol"]) == PROTOCOL
@@ -150,12 +117,14 @@ def test_the_same_generator_is_registered_once(checkout: Checkout) -> None:
     assert checkout.register(f"register.model={name}").version == "2"
 
 
-def test_another_protocol_or_promote_never_leaves_a_candidate(checkout: Checkout) -> None:
+def test_another_protocol_or_approval_by_others_leaves_a_candidate(checkout: Checkout) -> None:
     name = "kept"
     checkout.train(seed=1, value=30.0)
-    never = checkout.register(f"register.model={name}", "register.promote=never")
-    assert never.decision.passed
-    assert (never.alias, checkout.aliases(name)) == (CANDIDATE, {CANDIDATE: "1"})
+    for approval in ("never", "person"):
+        waits = checkout.register(f"register.model={name}", f"register.approval={approval}")
+        assert waits.decision.passed
+        assert (waits.alias, checkout.aliases(name)) == (CANDIDATE, {CANDIDATE: "1"})
+    assert [move.action for move in registry.history(checkout.uri, name)] == ["waiting"]
     assert checkout.register(f"register.model={name}").alias == CHAMPION
     checkout.train(seed=2, value=1.0, reference_sha256="other")
     assert checkout.register(f"register.model={name}").alias == CANDIDATE
@@ -168,8 +137,14 @@ def test_a_rollback_is_not_undone_by_a_cached_run(checkout: Checkout) -> None:
     checkout.register(f"register.model={name}")
     checkout.train(seed=2, value=20.0)
     checkout.register(f"register.model={name}")
-    lock = registry.file_lock(checkout.state)
-    registry.promote(checkout.uri, name, "1", "the new one repeats itself", {}, lock, by="Ada")
+    registry.rollback(
+        checkout.uri,
+        name,
+        reason="the new one repeats itself",
+        by="Ada",
+        lock=registry.file_lock(checkout.state),
+        verify=all_there,
+    )
     assert checkout.aliases(name)[CHAMPION] == "1"
     assert checkout.aliases(name)[PREVIOUS] == "2"
     assert checkout.tags(name, "1")["ganpipe.promoted_by"] == "Ada"
@@ -180,31 +155,42 @@ def test_a_rollback_is_not_undone_by_a_cached_run(checkout: Checkout) -> None:
     assert checkout.aliases(name)[CHAMPION] == "1"
 
 
-def test_a_kill_between_the_alias_writes_leaves_a_champion(checkout: Checkout) -> None:
+def test_a_run_completes_what_was_killed_before_it_registers(checkout: Checkout) -> None:
     name = "killed"
     checkout.train(seed=1, value=30.0)
     checkout.register(f"register.model={name}")
     checkout.train(seed=2, value=20.0)
-    checkout.register(f"register.model={name}", "register.promote=never")
-    script = f"""
-import os
-from pathlib import Path
-from ganpipe import registry, tracking
-from mlflow import MlflowClient
-write = MlflowClient.set_registered_model_alias
-def die_at_champion(self, name, alias, version):
-    if alias == "champion":
-        os._exit(9)
-    write(self, name, alias, version)
-MlflowClient.set_registered_model_alias = die_at_champion
-lock = registry.file_lock(Path({str(checkout.state)!r}))
-registry.promote({checkout.uri!r}, {name!r}, "2", "better", {{}}, lock)
-"""
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with before_write(0, die) as writes:
+        checkout.register("register.model=counted")
+    doomed = writes.index("set_registered_model_alias", writes.index("set_registered_model_tag"))
+    with pytest.raises(KeyboardInterrupt), before_write(doomed + 1, die):
+        checkout.register(f"register.model={name}")
     assert checkout.aliases(name)[CHAMPION] == "1"
-    assert checkout.register(f"register.model={name}").alias == CHAMPION
-    assert checkout.aliases(name)[CHAMPION] == "2"
-    assert checkout.aliases(name)[PREVIOUS] == "1"
+    checkout.train(seed=3, value=25.0)
+    third = checkout.register(f"register.model={name}")
+    assert (third.alias, third.decision.champion) == (CANDIDATE, "2")
+    assert checkout.aliases(name) == {CANDIDATE: "3", CHAMPION: "2", PREVIOUS: "1"}
+
+
+def test_bytes_that_cannot_be_found_keep_a_candidate_from_promotion(checkout: Checkout) -> None:
+    checkout.train(seed=1, value=30.0)
+    found = checkout.register(
+        "register.model=lost", verify=lambda version: ["data/train is nowhere"]
+    )
+    assert found.alias == CANDIDATE
+    assert "data/train is nowhere" in found.decision.reason
+
+
+def test_a_collapsed_first_version_is_no_champion(checkout: Checkout) -> None:
+    checkout.train(seed=1, value=30.0)
+    report = checkout.workspace / "report/evaluation.json"
+    report.write_text(report.read_text().replace('"value": 0.6', '"value": 0.0'))
+    found = checkout.register("register.model=collapsed")
+    assert (found.alias, found.decision.reason) == (CANDIDATE, "recall_lite0_1k is 0, not >= 0.1")
 
 
 def test_a_version_made_by_other_means_is_not_judged(checkout: Checkout) -> None:
@@ -215,14 +201,14 @@ def test_a_version_made_by_other_means_is_not_judged(checkout: Checkout) -> None
     checkout.train(seed=1, value=1.0)
     found = checkout.register(f"register.model={name}")
     assert found.alias == CANDIDATE
-    assert "promote by hand" in found.decision.reason
+    assert "champion version 1 carries no evaluation" in found.decision.reason
     with pytest.raises(GanpipeError, match="not registered by ganpipe"):
         registry.resolve(checkout.uri, f"models:/{name}/1", checkout.state / "models")
 
 
 def test_a_report_of_another_generator_is_refused(checkout: Checkout) -> None:
     checkout.train(seed=1, value=1.0)
-    report = checkout.workspace / "report/metrics.json"
+    report = checkout.workspace / "report/evaluation.json"
     report.write_text(report.read_text().replace('"generator_sha256": "', '"generator_sha256": "0'))
     with pytest.raises(GanpipeError, match="measured another generator"):
         checkout.register("register.model=refused")
@@ -260,7 +246,7 @@ def test_a_damaged_or_foreign_version_touches_no_folder(checkout: Checkout, tmp_
     checkout.train(seed=6, value=5.0)
     checkout.register(f"register.model={name}")
     client = tracking.connect(checkout.uri)
-    source = Path(url2pathname(urlsplit(client.get_model_version(name, "1").source).path))
+    source = Path(url2pathname(urlsplit(str(client.get_model_version(name, "1").source)).path))
     weights = source / "artifacts" / "generator" / "generator.safetensors"
     sound = weights.read_bytes()
     weights.write_bytes(b"damaged")

@@ -1,0 +1,222 @@
+"""Every decision on a version, for good: tags of the version, and lines of promotions.jsonl.
+
+The tags are the truth. The file, an artifact of one MLflow run for each model, is made anew from
+them and from its own earlier lines, so it also keeps those of versions that were deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ganpipe.errors import GanpipeError
+from ganpipe.registry.gate import Decision, Result
+from ganpipe.registry.on_page import show
+from ganpipe.registry.versions import versions
+from ganpipe.tracking import EXPERIMENT, check, connect, first_line, text
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+DECISION_TAG = "ganpipe.decision."
+PROMOTIONS = "promotions.jsonl"
+PROMOTIONS_OF = "ganpipe.promotions_of"
+UNKNOWN = "unknown"
+Action = Literal["promoted", "refused", "waiting", "rolled-back", "by-hand"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """What was decided of a version, and what became of the aliases."""
+
+    action: Action
+    """waiting: the gate lets it pass, and a person has the word."""
+    model: str
+    version: str
+    """The one decided on; after rolled-back, the one that is champion again."""
+    previous: str
+    """The champion until then, or still; empty without one."""
+    by: str
+    at: str
+    """UTC, ISO 8601."""
+    reason: str
+    decision: Decision
+    """By the gate and verify; promoted although it did not pass: somebody forced it."""
+    warning: str = ""
+    """What could not be done beside the move itself."""
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def to_json(move: Move) -> str:
+    """One line of JSON; numbers that are not finite, which JSON has not, become null."""
+    values = asdict(move)
+    del values["warning"]
+    for result in values["decision"]["results"]:
+        numbers = result["numbers"].items()
+        result["numbers"] = {k: v if v is None or math.isfinite(v) else None for k, v in numbers}
+    return json.dumps(values, allow_nan=False, ensure_ascii=False)
+
+
+def from_json(line: str) -> Move:
+    """What `to_json` wrote. Raises GanpipeError for anything else."""
+    try:
+        values = json.loads(line)
+        decision = values["decision"]
+        results = tuple(Result(**each) for each in decision["results"])
+        return Move(**{**values, "decision": Decision(**{**decision, "results": results})})
+    except (ValueError, KeyError, TypeError) as error:
+        raise GanpipeError(
+            f"a decision in MLflow is damaged ({type(error).__name__}: {error}): {line[:200]!r}; "
+            f"delete that tag {DECISION_TAG}... or line of {PROMOTIONS}"
+        ) from error
+
+
+def write(client: MlflowClient, move: Move) -> None:
+    """Write a decision into the version's tags: all of it, and what people look for first."""
+    headline = {"gate": text(move.decision.passed), "gate_reason": move.decision.reason}
+    if move.action not in ("refused", "waiting"):
+        headline |= {"promoted_by": move.by, "promoted_at": move.at}
+        headline |= {"promoted_from": move.previous, "promoted_reason": move.reason}
+    for key, value in headline.items():
+        client.set_model_version_tag(move.model, move.version, f"ganpipe.{key}", value)
+    key = DECISION_TAG + move.at.replace("-", "").replace(":", "")
+    client.set_model_version_tag(move.model, move.version, key, to_json(move))
+
+
+def published(client: MlflowClient, move: Move) -> Move:
+    """Bring promotions.jsonl and the page of the version's run up to date.
+
+    The decision stands by its tags: where that does not succeed the move comes back with a
+    warning, and the next one brings what is missing with its own.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        _publish(client, move.model)
+        version = client.get_model_version(move.model, move.version)
+        if version.run_id:
+            show(client, version.run_id, _moves(version))
+    except (MlflowException, RequestException, OSError) as error:
+        why = first_line(error)
+        return replace(
+            move,
+            warning=f"{PROMOTIONS} or its page was not written ({why}): the next decision does",
+        )
+    return move
+
+
+def history(uri: str, model: str) -> list[Move]:
+    """All decisions on a model's versions, oldest first."""
+    from ganpipe.registry.moves import outages
+
+    check(uri)
+    client = connect(uri)
+    with outages(uri):
+        run_id = _file_run(client, model)
+        lines = _lines_of_tags(client, model) | (_lines_of_file(client, run_id) if run_id else {})
+    return sorted(map(from_json, lines.values()), key=lambda move: move.at)
+
+
+def _moves(version: ModelVersion) -> list[Move]:
+    """The decisions on a version that its tags know, oldest first."""
+    keys = sorted(key for key in version.tags if key.startswith(DECISION_TAG))
+    return [from_json(version.tags[key]) for key in keys]
+
+
+def latest(client: MlflowClient, model: str, version: str) -> Move | None:
+    """The last decision on a version that its tags know."""
+    moves = _moves(client.get_model_version(model, version))
+    return moves[-1] if moves else None
+
+
+def markdown(moves: Sequence[Move]) -> str:
+    """Decisions as a Markdown table, one row for each rule that was judged."""
+    from ganpipe.data.words import table_cell
+
+    lines = ["| when | version | decision | by | why | rule | result |", "|" + " --- |" * 7]
+    for move in moves:
+        what = f"{move.action}, was {move.previous}" if move.previous else move.action
+        cells = [move.at[:19].replace("T", " "), move.version, what, move.by, move.reason]
+        results = move.decision.results or (Result("", move.decision.passed, "", {}),)
+        for result in results:
+            told = f"{'✓' if result.passed else '✗'} {result.told}"
+            row = [table_cell(each) for each in (*cells, result.rule, told)]
+            lines.append(f"| {' | '.join(row)} |")
+            cells = [""] * len(cells)
+    return "\n".join(lines) + "\n"
+
+
+def _publish(client: MlflowClient, model: str) -> None:
+    run_id = _file_run(client, model) or _new_file_run(client, model)
+    kept = _lines_of_file(client, run_id)
+    lines = kept | _lines_of_tags(client, model)
+    if lines != kept:
+        ordered = [lines[key] for key in sorted(lines)]
+        client.log_text(run_id, "".join(f"{line}\n" for line in ordered), PROMOTIONS)
+
+
+def _lines_of_tags(client: MlflowClient, model: str) -> dict[tuple[str, str], str]:
+    found = [
+        value
+        for version in versions(client, model)
+        for key, value in version.tags.items()
+        if key.startswith(DECISION_TAG)
+    ]
+    return _by_time(found)
+
+
+def _lines_of_file(client: MlflowClient, run_id: str) -> dict[tuple[str, str], str]:
+    if PROMOTIONS not in {file.path for file in client.list_artifacts(run_id)}:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="ganpipe-") as folder:
+        kept = Path(client.download_artifacts(run_id, PROMOTIONS, folder))
+        return _by_time(kept.read_text(encoding="utf-8", errors="replace").splitlines())
+
+
+def _by_time(lines: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Lines by time and version; a torn one is left out, the tags have it whole."""
+    found = {}
+    for line in lines:
+        try:
+            values: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict) and {"at", "version"} <= values.keys():
+            found[str(values["at"]), str(values["version"])] = line
+    return found
+
+
+def _file_run(client: MlflowClient, model: str) -> str | None:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return None
+    where = f"tags.`{PROMOTIONS_OF}` = '{model}'"
+    order = ["attributes.start_time ASC"]
+    found = client.search_runs([experiment.experiment_id], where, max_results=1, order_by=order)
+    return str(found[0].info.run_id) if found else None
+
+
+def _new_file_run(client: MlflowClient, model: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        raise MlflowException(f"there is no experiment {EXPERIMENT} to keep it in")
+    tags = {
+        PROMOTIONS_OF: model,
+        "mlflow.note.content": f"Every decision on versions of {model}, one a line: {PROMOTIONS}",
+    }
+    run = client.create_run(experiment.experiment_id, run_name=f"promotions of {model}", tags=tags)
+    client.set_terminated(run.info.run_id)
+    return str(run.info.run_id)

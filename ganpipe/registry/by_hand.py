@@ -1,0 +1,141 @@
+"""Aliases that were moved or deleted in MLflow itself: noticed, judged, and put on record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ganpipe.params import RegisterParams
+from ganpipe.registry import audit, moves
+from ganpipe.registry.audit import Move
+from ganpipe.registry.gate import Decision
+from ganpipe.registry.judge import Verify, compared, verified
+from ganpipe.registry.versions import CHAMPION, PREVIOUS, existing, registered
+from ganpipe.tracking import check, connect
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+RULES = RegisterParams().gate
+LEFT = re.compile(r"champion (?P<champion>\d*), previous (?P<previous>\d*)")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The aliases as they are, and as ganpipe last left them; empty where there is none."""
+
+    champion: str
+    previous: str
+    was: str
+    before: str
+    known: bool
+    """ganpipe has left aliases here at all."""
+    moving: bool
+
+    @property
+    def settled(self) -> bool:
+        same = (self.champion, self.previous) == (self.was, self.before)
+        return not self.moving and (same or not (self.champion or self.was))
+
+
+def reconcile(
+    uri: str,
+    model: str,
+    *,
+    lock: AbstractContextManager[Any],
+    rules: Sequence[str] = RULES,
+    margin: float = 0.0,
+    verify: Verify | None = None,
+) -> Move | None:
+    """Complete an interrupted move, and notice aliases that were moved or deleted by hand.
+
+    previous-champion then names the version that really was champion, and the move is judged by
+    gate and `verify` after the fact: it stands, and `decision` says what they think of it. A
+    deleted champion alias comes back. None where nothing happened.
+    """
+    check(uri)
+    client = connect(uri)
+    with moves.outages(uri):
+        if (seen := _look(client, model)) is None or seen.settled:
+            return None  # the usual answer to a poll needs no lock
+        with lock:
+            return settle(client, uri, model, rules, margin, verify)
+
+
+def settle(
+    client: MlflowClient,
+    uri: str,
+    model: str,
+    rules: Sequence[str],
+    margin: float,
+    verify: Verify | None,
+) -> Move | None:
+    """The same, for those who hold the lock."""
+    completed = moves.complete(client, model)
+    seen = _look(client, model)
+    if seen is None or seen.settled:
+        return completed
+    was = seen.was if seen.was and existing(client, model, seen.was) else ""
+    before = seen.before if seen.before and existing(client, model, seen.before) else ""
+    planned = _planned(client, model, seen, was, before)
+    if planned is None:
+        if seen.known and seen.previous != before:  # it names one that never was champion
+            client.delete_registered_model_alias(model, PREVIOUS)
+        kept = before if seen.known else seen.previous
+        moves.last_left(client, model, seen.champion, kept)
+        return completed
+    if planned.version == seen.champion != was:
+        version = client.get_model_version(model, planned.version)
+        rival = client.get_model_version(model, was) if was else None
+        decision = compared(uri, version, rival, rules, margin)
+        if verify is not None:
+            decision = decision.beside(verified(verify, version))
+        planned = replace(planned, decision=decision)
+    return moves.move(client, planned)
+
+
+def _planned(client: MlflowClient, model: str, seen: Seen, was: str, before: str) -> Move | None:
+    """How the aliases should be, and what a person did; None where nobody has to be told."""
+    if not seen.champion:
+        gone = f"version {seen.was} was deleted" if not was else f"the alias {CHAMPION} was deleted"
+        back = was or before
+        after = before if back == was else ""
+        return (
+            _by_hand(model, back, after, f"{gone} in MLflow: this one is it again")
+            if back
+            else None
+        )
+    if seen.champion != was:
+        tags = client.get_model_version(model, seen.champion).tags
+        if not seen.known and "ganpipe.promoted_at" in tags:
+            return None  # by a ganpipe that did not write down how it left the aliases
+        after = was or (before if before != seen.champion else "")
+        return _by_hand(model, seen.champion, after, f"the alias {CHAMPION} was moved in MLflow")
+    if not before:
+        return None
+    what = f"moved to version {seen.previous}" if seen.previous else "deleted"
+    reason = f"the alias {PREVIOUS} was {what} in MLflow: it is back"
+    return _by_hand(model, seen.champion, before, reason)
+
+
+def _by_hand(model: str, version: str, previous: str, reason: str) -> Move:
+    stands = Decision(True, "it was champion already")
+    return Move("by-hand", model, version, previous, audit.UNKNOWN, audit.now(), reason, stands)
+
+
+def _look(client: MlflowClient, model: str) -> Seen | None:
+    found = registered(client, model)
+    if found is None:
+        return None
+    left = LEFT.fullmatch(found.tags.get(moves.CHAMPIONS, ""))
+    return Seen(
+        champion=str(found.aliases.get(CHAMPION, "")),
+        previous=str(found.aliases.get(PREVIOUS, "")),
+        was=left["champion"] if left else "",
+        before=left["previous"] if left else "",
+        known=left is not None,
+        moving=moves.MOVING in found.tags,
+    )

@@ -1,0 +1,40 @@
+"""Notices within a minute when somebody moves an alias in MLflow's own page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event
+
+from ganpipe.errors import GanpipeError
+from ganpipe.registry import Move
+
+SECONDS = 30.0
+
+
+def watch_registry(
+    stop: Event,
+    look: Callable[[], Move | None],
+    on_move: Callable[[Move], None],
+    say: Callable[[str], None],
+    seconds: float = SECONDS,
+) -> None:
+    """Call `look` every `seconds` until `stop` is set; what it finds goes to `on_move`.
+
+    `look` is `registry.reconcile` with its arguments, which needs the lock only where something
+    was moved. That MLflow is down is told to `say` once, and once when it is back.
+    """
+    down = False
+    while not stop.is_set():
+        try:
+            move = look()
+        except GanpipeError as problem:
+            if not down:
+                say(f"what is moved by hand in MLflow is not noticed for now: {problem}")
+            down = True
+        else:
+            if down:
+                say("MLflow answers again: what is moved by hand is noticed")
+            down = False
+            if move is not None:
+                on_move(move)
+        stop.wait(seconds)
