@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 GENERATOR = "generator"
 LINEAGE_FILES = (PARAMS_FILE, "dvc.lock", "requirements.lock")
-REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "safetensors", "torch")
+# what the packaged code imports to make images; no more of ganpipe's own requirements
+REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
+DIGEST = "ganpipe.generator_sha256"  # the tag of a version with the sha256 of its weights
 
 
 def create_version(
@@ -63,7 +65,13 @@ def create_version(
         )
         with tempfile.TemporaryDirectory(prefix="ganpipe-") as temporary:
             folder = Path(temporary) / "model"
-            package(workspace, folder, model)
+            package(
+                workspace,
+                folder,
+                model,
+                base=tags.get("ganpipe.git_base", ""),
+                commit=tags.get("ganpipe.git_commit", ""),
+            )
             client.log_model_artifacts(logged.model_id, str(folder))
         status = "READY"
     finally:
@@ -88,13 +96,17 @@ def create_version(
     return str(version.version)
 
 
-def package(workspace: Path, folder: Path, model: Any = None) -> None:
+def package(
+    workspace: Path, folder: Path, model: Any = None, *, base: str = "", commit: str = ""
+) -> None:
     """Write a workspace's generator into a new folder as an MLflow pyfunc from code.
 
     It carries the generator, the ganpipe code that trained it (the workspace's own, else the
     code that runs) and, under lineage/, what it came from.
     """
     import mlflow.pyfunc
+
+    from ganpipe.lineage.carried import pack
 
     code = workspace / "ganpipe"
     if not code.is_dir():
@@ -113,15 +125,11 @@ def package(workspace: Path, folder: Path, model: Any = None) -> None:
                 code_paths=[str(code)],
                 artifacts={GENERATOR: str(generator)},
                 signature=signature(read_json(generator / DESCRIPTION)),
+                model_config={"generator_sha256": sha256(generator / WEIGHTS)},
                 pip_requirements=[f"{name}=={_release(name)}" for name in REQUIREMENTS],
                 mlflow_model=model,
             )
-    lineage = folder / "lineage"
-    lineage.mkdir()
-    for name in LINEAGE_FILES:
-        if (workspace / name).is_file():
-            shutil.copy2(workspace / name, lineage / name)
-    shutil.copytree(workspace / "report", lineage / "report")
+    pack(workspace, folder / "lineage", base, commit)
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 
@@ -170,7 +178,7 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
     from filelock import FileLock
     from mlflow.exceptions import MlflowException
 
-    digest = version.tags.get("ganpipe.generator_sha256")
+    digest = version.tags.get(DIGEST)
     if digest is None:
         raise GanpipeError(
             f"model {version.name} version {version.version} was not registered by ganpipe"
@@ -179,7 +187,7 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
         # the server says it, and it names a folder that may be replaced
         raise GanpipeError(
             f"model {version.name} version {version.version} at {uri} has the tag "
-            f"ganpipe.generator_sha256={digest!r}, which is no sha256: somebody changed it"
+            f"{DIGEST}={digest!r}, which is no sha256: somebody changed it"
         )
     folder = cache / digest
     cache.mkdir(parents=True, exist_ok=True)
@@ -195,7 +203,10 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
                         artifact_uri=f"{source}/{name}", dst_path=str(beside), tracking_uri=uri
                     )
                 if sha256(beside / WEIGHTS) != digest:
-                    raise GanpipeError(f"{source} at {uri} is damaged: its sha256 is not {digest}")
+                    raise GanpipeError(
+                        f"model {version.name} version {version.version} is damaged: its sha256 "
+                        f"is not {digest} ({source} at {uri})"
+                    )
         except (MlflowException, OSError) as error:
             raise GanpipeError(
                 f"the files of model {version.name} version {version.version} are gone or out of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from numpy.typing import NDArray
 
 from ganpipe.errors import GanpipeError
+from ganpipe.files import sha256
 from ganpipe.networks import load_generator
+from ganpipe.networks.generator import WEIGHTS
 from ganpipe.serving import generate
 
 
@@ -20,7 +23,15 @@ class GeneratorModel(PythonModel):
     """Makes images uint8 [n, H, W, C] from the parameters n, seed, label and truncation."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        self.generator = load_generator(context.artifacts["generator"])
+        """Load the generator. Raises GanpipeError when its weights are not those registered."""
+        folder = Path(context.artifacts["generator"])
+        found, wanted = sha256(folder / WEIGHTS), context.model_config["generator_sha256"]
+        if found != wanted:
+            raise GanpipeError(
+                f"{folder / WEIGHTS} is damaged: its sha256 is {found}, not {wanted}; fetch this "
+                "model again"
+            )
+        self.generator = load_generator(folder)
 
     def predict(
         self,

@@ -1,0 +1,1 @@
+"""A generator as an HTTP service: a page, images on request, and always the champion's."""
