@@ -6,6 +6,7 @@ that start with PREFIX and hold one JSON object. Its `event` is one of
     start     the stage's code really runs (a cached stage never says so)
     progress  done, total (float), unit, rate (text, may be empty)
     history   path of the history.jsonl that grows while a stage trains, beside its speed.jsonl
+    written   destination, made and description: `ganpipe generate` has ended
     error     message for the user: the stage ends with exit code 2
 """
 

@@ -1,13 +1,10 @@
-"""What users ask of a trained generator: checked requests, images as an array or as files."""
+"""What programs ask of a trained generator: a checked request, images as an array."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganpipe.errors import GanpipeError
-from ganpipe.files import replacing_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,28 +14,6 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 1_000_000
 ANY_LABEL = -1
-GRID_IMAGES = 256
-OWN_FILES = re.compile(r"\d{5,}\.png|grid\.png")
-
-
-def generate_to_folder(
-    model: str, state: Path, *, n: int, seed: int, truncation: float, label: str, out: Path
-) -> Path:
-    """Write n images of a model (models:/..., or a local folder) into `out`; returns its path.
-
-    Raises GanpipeError for a bad request or an unknown model, before anything is written.
-    """
-    from ganpipe.networks import load_generator
-    from ganpipe.registry import resolve
-    from ganpipe.tracking import tracking_uri
-
-    check_request(n, seed, truncation)
-    folder = _replaceable(out)
-    uri = tracking_uri(state) if model.startswith("models:") else ""
-    generator = load_generator(resolve(uri, model, state / "models"))
-    number = class_number(generator, label)
-    write_images(generate(generator, n, seed, label=number, truncation=truncation), folder)
-    return folder
 
 
 def generate(
@@ -90,42 +65,3 @@ def check_request(n: int, seed: int, truncation: float) -> None:
         raise GanpipeError(
             f"truncation={truncation}: use more than 0 and at most 1 (no truncation)"
         )
-
-
-def write_images(images: NDArray[np.uint8], folder: Path, *, grid: bool = True) -> None:
-    """Write images uint8 [n, H, W, C] as 00000.png ... and their first 256 as grid.png.
-
-    The folder appears whole or not at all. An earlier result is replaced; GanpipeError when
-    the folder holds anything else, or cannot be written.
-    """
-    from ganpipe import images as pictures
-
-    folder = _replaceable(folder)
-    digits = max(5, len(str(len(images) - 1)))
-    try:
-        with replacing_folder(folder) as beside:
-            for number, image in enumerate(images):
-                path = beside / f"{number:0{digits}}.png"
-                path.write_bytes(pictures.png_bytes(image))
-            if grid:
-                sheet = pictures.grid(images[:GRID_IMAGES])
-                (beside / "grid.png").write_bytes(pictures.png_bytes(sheet))
-    except OSError as error:
-        raise GanpipeError(
-            f"{folder} cannot be written ({error.strerror}): name another folder with --out"
-        ) from error
-
-
-def _replaceable(folder: Path) -> Path:
-    """The absolute path, once it is sure that replacing the folder loses nobody's files."""
-    folder = folder.expanduser().resolve()
-    if folder.exists() and not folder.is_dir():
-        raise GanpipeError(f"{folder} is a file: name a folder with --out")
-    if folder.is_dir():
-        foreign = [path.name for path in folder.iterdir() if not OWN_FILES.fullmatch(path.name)]
-        if foreign:
-            raise GanpipeError(
-                f"{folder} holds other files ({', '.join(sorted(foreign)[:3])}): "
-                "name a new or empty folder with --out"
-            )
-    return folder

@@ -68,41 +68,28 @@ def test_a_request_out_of_bounds_is_named(
         serving.generate(generator, **request_)  # type: ignore[arg-type]
 
 
-def test_images_are_written_losslessly_with_one_grid(
+def test_the_command_writes_png_files_and_one_grid_without_a_repository(
     generator: Generator, workspace: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "some where" / "samples"
-    model = str(workspace / "model")
-    for _ in range(2):  # an earlier result is replaced
-        written = serving.generate_to_folder(
-            model, tmp_path, n=5, seed=1, truncation=1.0, label="", out=out
-        )
-        assert written == out
-    names = sorted(path.name for path in out.iterdir())
-    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png"]
-    expected = serving.generate(generator, 5, seed=1)
-    assert (np.asarray(Image.open(out / "00004.png")) == expected[4, :, :, 0]).all()
-
-
-def test_a_local_model_needs_no_repository(workspace: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ganpipe", "generate", "--model", str(workspace / "model")]
-    command += ["--n", "3", "--out", "out"]
+    command += ["--n", "5", "--seed", "1", "--out", "some where/samples"]
     env = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path.parent)}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    out = tmp_path / "some where" / "samples"
+    assert done.stdout.splitlines()[-1] == f"5 images and grid.png in {out}"
+    names = sorted(path.name for path in out.glob("*.png"))
+    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png"]
+    expected = serving.generate(generator, 5, seed=1)
+    assert (np.asarray(Image.open(out / "00004.png")) == expected[4, :, :, 0]).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["some where"]
 
 
-def test_other_files_are_never_replaced(workspace: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("years of work")
-    images = np.zeros((1, 8, 8, 1), np.uint8)
-    with pytest.raises(GanpipeError, match=r"holds other files \(thesis\.tex\)"):
-        serving.write_images(images, tmp_path)
-    with pytest.raises(GanpipeError, match="is a file"):
-        serving.write_images(images, tmp_path / "thesis.tex")
-    with pytest.raises(GanpipeError, match="cannot be written"):
-        serving.write_images(images, tmp_path / "thesis.tex" / "samples")
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+def test_the_command_asks_for_one_class_or_for_counts_of_several(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ganpipe", "generate", "--label=a", "--classes={b: 64}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "--label a and --classes {b: 64}: name one of them" in done.stderr
 
 
 def test_mlflow_serves_images_over_http(
