@@ -82,6 +82,9 @@ def _start(state: Path, port: int) -> str:
     del env["PREFECT_API_URL"]
     # the page would look for the API on Prefect's usual port, whichever this one is
     env["PREFECT_UI_API_URL"] = "/api"
+    # in memory, a server that is killed forgets who holds a slot, and it stays taken for good
+    leases = "prefect.server.concurrency.lease_storage.filesystem"
+    env["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] = leases
     env["PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT"] = "false"
     # the newer page asks a third party for settings even with analytics off
     env["PREFECT_SERVER_UI_V2_ENABLED"] = "false"

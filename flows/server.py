@@ -6,16 +6,21 @@ import fcntl
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows import prefect_server, processes, services
 from flows.prefect_server import shared_server
 from ganpipe import addresses
 from ganpipe.errors import GanpipeError
 from ganpipe.workspace import environment, repository, state_folder
+
+if TYPE_CHECKING:
+    from ganpipe.registry import Move
 
 WORK_POOL = "ganpipe"
 DATABASES = ("postgresql", "mysql", "mssql")  # those that MLflow knows beside SQLite
@@ -59,6 +64,7 @@ def ui(state: Path, prefect_port: int = 0, mlflow_port: int = 0) -> None:
     try:
         with ExitStack() as stack:
             children = _start_all(stack, state, prefect_port, mlflow_port)
+            stack.enter_context(_registry_watched())
             while True:
                 for child in children:
                     child.check()
@@ -109,6 +115,32 @@ def _start_all(
     _say(f"MLflow   {mlflow_url}/#/experiments?workflowType=machine_learning")
     _say("Ctrl-C stops both")
     return [*children, worker]
+
+
+@contextmanager
+def _registry_watched() -> Iterator[None]:
+    """Meanwhile, what somebody moves in MLflow's own page is put on record within a minute."""
+    from flows.locks import promotion_lock
+    from flows.registry_events import emit_move
+    from ganpipe.registry.place import open_place
+    from ganpipe.registry_watch import watch_registry
+
+    there = open_place("", promotion_lock)
+
+    def noticed(move: Move) -> None:
+        emit_move(move)
+        _say(f"{move.model} version {move.version} {move.action}: {move.decision.reason}")
+
+    stop = threading.Event()
+    watch = threading.Thread(
+        target=watch_registry, args=(stop, there.reconcile, noticed, _say), daemon=True
+    )
+    watch.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watch.join()
 
 
 def _store(repo: Path, state: Path, given: str) -> str:

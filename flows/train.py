@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -20,15 +20,17 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
 from flows.artifacts import data_markdown, report_markdown
+from flows.promote import ask_person, open_registry
+from flows.registry_events import emit_move, emit_registered
 from flows.stage import STAGES, StageResult, failed, stage
 from ganpipe import checkpoints, forwarding, lineage, registry, tracking
 from ganpipe import workspace as workspaces
 from ganpipe.champion import beside_champion
+from ganpipe.collection import using_cache
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.report import SUMMARY
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
-from ganpipe.gate import describe
 from ganpipe.params import (
     ComputeParams,
     DataParams,
@@ -38,6 +40,10 @@ from ganpipe.params import (
     RegisterParams,
     TrainParams,
 )
+from ganpipe.registry.headline import describe
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 # The form's sections are those of params.yaml; pydantic's base class happens to have an
 # attribute called `register`, which no parameter model uses.
@@ -119,7 +125,9 @@ def train(
     sections = {"data": data, "model": model, "train": train, "evaluate": evaluate}
     sections |= {"register": register, "compute": compute}
     try:
-        return _pipeline(Params.model_validate(sections))
+        # until it is registered, no lock file that `ganpipe gc` knows names its bytes
+        with using_cache(workspaces.state_folder(workspaces.repository())):
+            return _pipeline(Params.model_validate(sections))
     except GanpipeError as problem:
         return failed(problem)
 
@@ -140,7 +148,7 @@ def _pipeline(params: Params) -> Any:
         _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
         raise
     summary = _summarise(run, registration, results, time.monotonic() - began)
-    _report(run, summary, told)
+    _report(run, summary, told + _gate(registration))
     return Completed(message=summary.headline, data=summary)
 
 
@@ -238,16 +246,17 @@ def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register_model(run: Run) -> Any:
     """Make the generator a model version (a Registration); the gate may make it champion."""
-    state = workspaces.state_folder(run.repo)
     try:
         with tracking.named_outages(run.mlflow_uri):
+            there = open_registry(run.params.registration.model)
             registration = registry.register(
                 run.mlflow_uri,
                 run.mlflow_run,
                 run.workspace,
                 run.params,
                 run.identity(),
-                registry.file_lock(state),
+                there.lock(),
+                there.verify,
             )
     except GanpipeError as problem:
         return failed(problem)
@@ -255,7 +264,24 @@ def register_model(run: Run) -> Any:
         f"{registration.model} version {registration.version} is {registration.alias}: "
         f"{registration.decision.reason}"
     )
+    _tell(registration, registry.find(there.uri, registration.version, there.model))
     return registration
+
+
+def _tell(registration: registry.Registration, version: ModelVersion) -> None:
+    """Let automations know; where a person has the word, ask."""
+    if not registration.reused:
+        emit_registered(registration)
+    move = registration.move
+    if move is None:
+        return
+    emit_move(move)
+    if move.action == "waiting" and ask_person(version, move.reason) is None:
+        get_run_logger().warning(
+            "register.approval=person, and this Prefect server has no deployment promote/on-demand "
+            "to ask with: decide with `ganpipe promote %s --reason ...`, or run `ganpipe deploy`",
+            version.version,
+        )
 
 
 def _summarise(
@@ -291,6 +317,13 @@ def _data(workspace: Path) -> str:
     told = f"{classes} classes" if classes else f"no classes: {raw['unlabelled_because']}"
     splits = raw["splits"]
     return f"{splits['train']} to train on, {splits['test']} to test, {aside} set aside; {told}"
+
+
+def _gate(registration: registry.Registration) -> str:
+    """Each rule of the gate and what it found, as a section of the report."""
+    if registration.move is None:
+        return ""
+    return f"\n## Gate\n\n{registry.markdown([registration.move])}"
 
 
 def _report(run: Run, summary: Summary, told: str) -> None:

@@ -28,7 +28,10 @@ NO_DEP = {
 }
 NO_DEP_OF_STAGE = {
     # names become addresses before the stage, which takes nothing but an address
-    "start": [f"ganpipe/{each}.py" for each in ("lineage", "registry", "tracking", "workspace")],
+    "start": [
+        *("ganpipe/lineage", "ganpipe/registry", "ganpipe/packaging.py", "ganpipe/tracking.py"),
+        "ganpipe/workspace.py",
+    ],
     # only looks ahead whether these networks can be trained on the data
     "reference": ["ganpipe/networks", "ganpipe/training/loop.py"],
 }
@@ -59,7 +62,9 @@ def test_the_package_never_imports_prefect_and_flows_only_in_the_command_line(
     assert len(files) > 30
     assert "prefect" in imported(repository_root / "flows" / "train.py")
     assert [file.name for file in files if "prefect" in imported(file)] == []
-    assert [file.name for file in files if "flows" in imported(file)] == ["cli.py"]
+    commands = {repository_root / "ganpipe" / "cli.py"}
+    commands |= set((repository_root / "ganpipe" / "commands").glob("*.py"))
+    assert {file for file in files if "flows" in imported(file)} <= commands
 
 
 def test_flow_commands_and_pipeline_name_the_same_stages(

@@ -121,8 +121,8 @@ def test_generate_writes_the_images_of_a_registered_version(ran, tmp_path):
     for name in ("one", "two"):
         checkout.call(*command, "--seed", "3", "--out", str(tmp_path / name))
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert len([name for name in names if name != "grid.png"]) == 5
-    assert "grid.png" in names
+    assert len([name for name in names if name.endswith(".png") and name != "grid.png"]) == 5
+    assert {"grid.png", "generation.json", "metadata.jsonl"} <= set(names)
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     with Image.open(tmp_path / "one" / names[0]) as image:

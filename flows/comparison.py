@@ -1,0 +1,121 @@
+"""What a person sees before a promotion: both versions side by side, and what the gate says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mlflow.entities.model_registry import ModelVersion
+
+from flows.artifacts import MAX_PICTURE_CHARACTERS, inline_picture
+from ganpipe import registry
+from ganpipe.data.words import table_cell
+from ganpipe.evaluation.report import Measure, Memorisation, Report
+from ganpipe.evaluation.report.markdown import markdown
+from ganpipe.registry import Decision, Evaluation
+
+PICTURE = "samples.png"
+PASSED = {True: "pass", False: "**fail**"}
+
+
+def comparison(
+    uri: str,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    decision: Decision,
+    missing: Sequence[str],
+) -> str:
+    """Markdown: samples of both, every rule of the gate, what verify misses, all numbers."""
+    ours = registry.evaluation_of(uri, version)
+    theirs = champion and ours and registry.evaluation_of(uri, champion, ours.protocol)
+    # its samples are worth seeing whatever they were measured by
+    seen = theirs or (champion and registry.evaluation_of(uri, champion))
+    shown = {f"version {version.version}": ours}
+    if champion is not None:
+        shown[f"champion, version {champion.version}"] = seen or None
+    parts = [_pictures(uri, shown), _gate(decision), _verify(missing)]
+    if ours is not None:
+        parts.append(_numbers(version, ours, champion, theirs or None))
+    return "\n".join(parts)
+
+
+def _pictures(uri: str, shown: dict[str, Evaluation | None]) -> str:
+    """One row of pictures, which together are as large as Prefect's database should take."""
+    limit = MAX_PICTURE_CHARACTERS // len(shown)
+    cells = [_picture(uri, each, limit) for each in shown.values()]
+    rows = (list(shown), ["---"] * len(cells), cells)
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def _picture(uri: str, evaluation: Evaluation | None, limit: int) -> str:
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    if evaluation is None:
+        return "it carries no report"
+    place = f"{evaluation.report}/{PICTURE}"
+    with TemporaryDirectory(prefix="ganpipe-") as folder:
+        try:
+            found = download_artifacts(artifact_uri=place, dst_path=folder, tracking_uri=uri)
+        except (MlflowException, OSError):
+            return f"{place} is gone"
+        return f"![samples]({inline_picture(Path(found), limit)})"
+
+
+def _gate(decision: Decision) -> str:
+    verdict = "passes" if decision.passed else "**does not pass**"
+    lines = [f"**Gate:** it {verdict}.\n", "| rule | | |", "| --- | --- | --- |"]
+    lines += [
+        f"| {table_cell(each.rule)} | {PASSED[each.passed]} | {_line(each.told)} |"
+        for each in decision.results
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _verify(missing: Sequence[str]) -> str:
+    if not missing:
+        return "**Verify:** every byte that it was made of can be had again.\n"
+    return "**Verify:** missing, so it cannot be promoted:\n\n" + "".join(
+        f"- {_line(each)}\n" for each in missing
+    )
+
+
+def _line(text: str) -> str:
+    """Our own words, of which a bar would end a table's cell."""
+    return " ".join(text.replace("|", "\N{DIVIDES}").split())
+
+
+def _numbers(
+    version: ModelVersion,
+    ours: Evaluation,
+    champion: ModelVersion | None,
+    theirs: Evaluation | None,
+) -> str:
+    measures = [_beside(row, theirs) for row in ours.measures]
+    verdict = ours.memorisation
+    return markdown(
+        Report(
+            title=f"Numbers of version {version.version}",
+            measures=measures,
+            protocol=ours.protocol,
+            champion=f"version {champion.version}" if champion and theirs else "",
+            warnings=[],
+            lineage={},
+            memorisation=verdict
+            if isinstance(verdict, str)
+            else Memorisation(verdict["opening"], verdict["finding"], verdict["evidence"]),
+        )
+    )
+
+
+def _beside(row: dict[str, Any], theirs: Evaluation | None) -> Measure:
+    known = (theirs.measure(row["name"]) if theirs else None) or {}
+    return replace(
+        Measure(**row),
+        champion=known.get("value"),
+        champion_low=known.get("low"),
+        champion_high=known.get("high"),
+    )
