@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flows import processes, services
+from ganpipe import addresses
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, write_json
 from ganpipe.processes import is_alive, started
@@ -36,6 +37,7 @@ def settings(state: Path, url: str) -> dict[str, str]:
     if os.environ.get("PREFECT_API_URL") != url:
         # a server of the user's own may need the login in the user's own PREFECT_HOME
         values["PREFECT_HOME"] = str(state / "prefect")
+        values[addresses.OWN_PREFECT] = url
     return values | {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 

@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -20,7 +20,8 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
 from flows.artifacts import data_markdown, report_markdown
-from flows.promote import ask_person, open_registry
+from flows.locks import promotion_lock
+from flows.promote import ask_person
 from flows.registry_events import emit_move, emit_registered
 from flows.stage import STAGES, StageResult, failed, stage
 from ganpipe import checkpoints, forwarding, lineage, registry, tracking
@@ -40,10 +41,9 @@ from ganpipe.params import (
     RegisterParams,
     TrainParams,
 )
+from ganpipe.registry.audit import latest
 from ganpipe.registry.headline import describe
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+from ganpipe.registry.place import Place
 
 # The form's sections are those of params.yaml; pydantic's base class happens to have an
 # attribute called `register`, which no parameter model uses.
@@ -248,7 +248,9 @@ def register_model(run: Run) -> Any:
     """Make the generator a model version (a Registration); the gate may make it champion."""
     try:
         with tracking.named_outages(run.mlflow_uri):
-            there = open_registry(run.params.registration.model)
+            # what the run was started with, not what params.yaml says by now
+            asked = run.params.registration
+            there = Place(run.repo, run.mlflow_uri, asked.model, asked, promotion_lock)
             registration = registry.register(
                 run.mlflow_uri,
                 run.mlflow_run,
@@ -264,24 +266,32 @@ def register_model(run: Run) -> Any:
         f"{registration.model} version {registration.version} is {registration.alias}: "
         f"{registration.decision.reason}"
     )
-    _tell(registration, registry.find(there.uri, registration.version, there.model))
+    if not registration.reused:
+        emit_registered(registration)
+    if registration.move is not None:
+        emit_move(registration.move)
+    if asked.approval == "person":
+        _ask(there, registration.version)
     return registration
 
 
-def _tell(registration: registry.Registration, version: ModelVersion) -> None:
-    """Let automations know; where a person has the word, ask."""
-    if not registration.reused:
-        emit_registered(registration)
-    move = registration.move
-    if move is None:
-        return
-    emit_move(move)
-    if move.action == "waiting" and ask_person(version, move.reason) is None:
-        get_run_logger().warning(
-            "register.approval=person, and this Prefect server has no deployment promote/on-demand "
-            "to ask with: decide with `ganpipe promote %s --reason ...`, or run `ganpipe deploy`",
-            version.version,
-        )
+def _ask(there: Place, number: str) -> None:
+    """Ask a person about a candidate that waits for one; once for each time it came to wait."""
+    problem = "has no deployment promote/on-demand, which `ganpipe deploy` makes"
+    try:
+        with tracking.named_outages(there.uri):
+            version = registry.find(there.uri, number, there.model)
+            decision = latest(tracking.connect(there.uri), there.model, number)
+        if decision is None or decision.action != "waiting" or ask_person(version, decision):
+            return
+    except (httpx.HTTPError, GanpipeError) as error:
+        problem = f"does not take the question ({error})"
+    get_run_logger().warning(
+        "register.approval=person, and this Prefect server %s: decide with `ganpipe promote %s "
+        "--reason ...`, or start this run again, which asks again",
+        problem,
+        number,
+    )
 
 
 def _summarise(

@@ -127,14 +127,11 @@ def diff(
 
 def _found(wanted: str, model: str) -> tuple[str, Path, ModelVersion]:
     """MLflow's address, the repository, and the version that is meant."""
-    from ganpipe import params, registry
-    from ganpipe.tracking import tracking_uri
-    from ganpipe.workspace import repository, state_folder
+    from ganpipe import registry
+    from ganpipe.commands.registry import open_registry
 
-    repo = repository()
-    uri = tracking_uri(state_folder(repo))
-    name = model or params.load(repo / params.PARAMS_FILE).registration.model
-    return uri, repo, registry.find(uri, wanted, name)
+    here = open_registry(model)
+    return here.uri, here.repo, registry.find(here.uri, wanted, here.model)
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (adopt, lineage, verify, reproduce, diff)

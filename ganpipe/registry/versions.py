@@ -119,7 +119,8 @@ def _version(
         return found
     wanted = f"alias {alias}" if alias is not None else f"version {version}"
     if there := versions(client, name):
-        exists = ", ".join(str(each.version) for each in there)
+        newest = ", ".join(str(each.version) for each in there[-10:])
+        exists = newest if len(there) <= 10 else f"1 to {there[-1].version}, of late {newest}"
         called = ", ".join(f"@{key}" for key in sorted(known)) or "none"
         raise GanpipeError(
             f"model {name} at {uri} has no {wanted}: versions {exists}; aliases {called}"
