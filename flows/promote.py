@@ -190,6 +190,11 @@ def _ask(
         text = f"# {title}\n\n{why}{told}"
         create_markdown_artifact(text, key="comparison", description=title)
         form = Approval.with_initial_data(description=text)
+    get_run_logger().info(
+        "waiting up to %g hours, without a process: look at the artifact `comparison` of this run, "
+        "then press Resume and decide",
+        hours,
+    )
     return suspend_flow_run(wait_for_input=form, key=key, timeout=round(hours * 3600))
 
 

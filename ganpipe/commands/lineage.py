@@ -72,6 +72,15 @@ def verify(
     print(f"{found.name} version {found.version}: all is there and matches")
 
 
+def push(version: Version, model: Model = "") -> None:
+    """Send every byte of a version to the DVC remote, for other machines."""
+    from ganpipe.lineage.push import push as work
+
+    uri, repo, found = _found(version, model)
+    work(uri, found, repo)
+    print(f"{found.name} version {found.version}: all of it is on the remote")
+
+
 def reproduce(
     version: Version,
     model: Model = "",
@@ -134,4 +143,4 @@ def _found(wanted: str, model: str) -> tuple[str, Path, ModelVersion]:
     return here.uri, here.repo, registry.find(here.uri, wanted, here.model)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (adopt, lineage, verify, reproduce, diff)
+COMMANDS: tuple[Callable[..., None], ...] = (adopt, lineage, verify, push, reproduce, diff)

@@ -79,8 +79,7 @@ def history(
         print(json.dumps([json.loads(registry.to_json(move)) for move in moves], indent=2))
         return
     for move in moves:
-        was = f", was {move.previous}" if move.previous else ""
-        print(f"{move.at[:19].replace('T', ' ')}  version {move.version} {_what(move)}{was}")
+        print(f"{move.at[:19].replace('T', ' ')}  version {move.version} {_what(move)}")
         print(f"  by {shown(move.by)}: {shown(move.reason, LONGEST)}")
         for result in move.decision.results:
             mark = "✓" if result.passed else "✗"
@@ -124,13 +123,24 @@ def _tell(here: Place, move: Move) -> None:
     if move.warning:
         print(f"warning: {move.warning}")
     if move.action == "refused":
+        for result in move.decision.results:
+            print(f"  {'✓' if result.passed else '✗'} {result.rule}: {result.told}")
+        print("--force overrules the gate, but never bytes that cannot be found")
         raise typer.Exit(1)
     _announce(here, move)
 
 
 def _what(move: Move) -> str:
-    forced = move.action == "promoted" and not move.decision.passed
-    return "promoted by force" if forced else move.action
+    """What became of the version, and who was champion before or still is."""
+    before = f" after version {move.previous}" if move.previous else ""
+    if move.action == "promoted":
+        return f"became champion{'' if move.decision.passed else ' by force'}{before}"
+    if move.action == "rolled-back":
+        return f"is champion again{before}"
+    if move.action == "by-hand":
+        return f"is champion by hand{before}"
+    still = f", version {move.previous} stays champion" if move.previous else ""
+    return f"{'waits for a person' if move.action == 'waiting' else 'was refused'}{still}"
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (promote, rollback, history)

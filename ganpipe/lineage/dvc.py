@@ -26,6 +26,11 @@ def fetch(repo: Path, workspace: Path, *outputs: str) -> str:
     return _run(workspace, env, "pull", *outputs)
 
 
+def push(repo: Path, workspace: Path) -> str:
+    """Send all outputs to the remote; returns what DVC complains of, empty when all is there."""
+    return _run(workspace, environment(repo, workspace), "push")
+
+
 def repro(workspace: Path, env: Mapping[str, str], *arguments: str) -> int:
     """Run stages, which tell the terminal what they do and end with this process, however it ends.
 

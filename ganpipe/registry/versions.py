@@ -128,5 +128,10 @@ def _version(
     models = ", ".join(sorted(model.name for model in client.search_registered_models()))
     raise GanpipeError(
         f"there is no model {name} at {uri}: "
-        + (f"registered are {models}" if models else "none is registered yet, `ganpipe run` does")
+        + (
+            f"registered are {models}"
+            if models
+            else "none is registered yet: `ganpipe run` does, or set "
+            "MLFLOW_TRACKING_URI to where it is registered"
+        )
     )
