@@ -96,8 +96,8 @@ def _fetch(repo: Path, workspace: Path) -> None:
     if problem := dvc.fetch(repo, workspace):
         raise GanpipeError(
             f"not all of this version's bytes can be had: {problem}. Run `ganpipe push` where it "
-            "was trained and set that remote here (`ganpipe init --remote URL`), or compute them anew "
-            "with --from-scratch; `ganpipe verify` names what is lost"
+            "was trained and set that remote here (`ganpipe init --remote URL`), or compute them "
+            "anew with --from-scratch; `ganpipe verify` names what is lost"
         )
 
 
