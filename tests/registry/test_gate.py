@@ -202,3 +202,10 @@ def test_rules_survive_the_file_and_are_bounded_in_the_form() -> None:
         assert re.match(items["pattern"], rule)
     assert re.match(items["pattern"], "better than all") is None
     assert "?P<" not in items["pattern"]
+
+
+def test_an_interval_that_is_known_on_one_side_alone_counts() -> None:
+    alone = evaluation(9.9, None, None)
+    assert not better(alone, evaluation(10.0, 5.0, 15.0)).passed
+    assert not better(evaluation(9.9, 9.0, 11.0), evaluation(10.0, None, None)).passed
+    assert better(alone, evaluation(10.0, None, None)).passed  # the margin alone decides
