@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from mlflow.entities.model_registry import ModelVersion
 
 from flows.artifacts import MAX_PICTURE_CHARACTERS, inline_picture
 from ganpipe import registry
+from ganpipe.champion import beside
 from ganpipe.data.words import table_cell
-from ganpipe.evaluation.report import Measure, Memorisation, Report
+from ganpipe.evaluation.report import Memorisation, Report
 from ganpipe.evaluation.report.markdown import markdown
 from ganpipe.registry import Decision, Evaluation
 
@@ -94,7 +93,9 @@ def _numbers(
     champion: ModelVersion | None,
     theirs: Evaluation | None,
 ) -> str:
-    measures = [_beside(row, theirs) for row in ours.measures]
+    measures = [
+        beside(row, (theirs and theirs.measure(row["name"])) or {}) for row in ours.measures
+    ]
     verdict = ours.memorisation
     return markdown(
         Report(
@@ -108,14 +109,4 @@ def _numbers(
             if isinstance(verdict, str)
             else Memorisation(verdict["opening"], verdict["finding"], verdict["evidence"]),
         )
-    )
-
-
-def _beside(row: dict[str, Any], theirs: Evaluation | None) -> Measure:
-    known = (theirs.measure(row["name"]) if theirs else None) or {}
-    return replace(
-        Measure(**row),
-        champion=known.get("value"),
-        champion_low=known.get("low"),
-        champion_high=known.get("high"),
     )

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request
 
 from flows import processes, services
+from ganpipe import addresses
 from ganpipe.addresses import opener
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, write_json
@@ -40,6 +41,7 @@ def settings(state: Path, url: str) -> dict[str, str]:
     if os.environ.get("PREFECT_API_URL") != url:
         # a server of the user's own may need the login in the user's own PREFECT_HOME
         values["PREFECT_HOME"] = str(state / "prefect")
+        values[addresses.OWN_PREFECT] = url
     # seconds; an automation takes a run that was silent for some of them for dead
     values["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = "30"
     return values | {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}

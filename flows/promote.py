@@ -128,6 +128,8 @@ def _move(
             f"{found.name} too"
         )
     number = str(found.version)
+    if (noticed := there.reconcile()) is not None:
+        emit_move(noticed)
     champion = _champion(there)
     by, force = "", False
     if approval == "person" and number != champion:
@@ -138,7 +140,14 @@ def _move(
             return _decline(there, number, by, reason)
     if action == "rollback":
         return registry.rollback(
-            there.uri, there.model, reason=reason, by=by, lock=there.lock(), verify=there.verify
+            there.uri,
+            there.model,
+            reason=reason,
+            by=by,
+            lock=there.lock(),
+            verify=there.verify,
+            rules=there.asked.gate,
+            margin=there.asked.margin,
         )
     return registry.promote(
         there.uri,
@@ -181,6 +190,11 @@ def _ask(
         text = f"# {title}\n\n{why}{told}"
         create_markdown_artifact(text, key="comparison", description=title)
         form = Approval.with_initial_data(description=text)
+    get_run_logger().info(
+        "waiting up to %g hours, without a process: look at the artifact `comparison` of this run, "
+        "then press Resume and decide",
+        hours,
+    )
     return suspend_flow_run(wait_for_input=form, key=key, timeout=round(hours * 3600))
 
 
@@ -219,10 +233,10 @@ def undecided(flow_run: UUID) -> Any:
     return Completed(message=told, data=move)
 
 
-def ask_person(version: ModelVersion, reason: str) -> UUID | None:
-    """Start promote/on-demand for a version, once for each; None where the server has it not.
+def ask_person(version: ModelVersion, waiting: Move) -> UUID | None:
+    """Start promote/on-demand for a version that waits since that decision of the gate.
 
-    For a candidate that passed the gate while register.approval is `person`.
+    Once for each decision. None where the server does not have the deployment.
     """
     from prefect.deployments import run_deployment
 
@@ -236,12 +250,12 @@ def ask_person(version: ModelVersion, reason: str) -> UUID | None:
         parameters={
             "version": str(version.version),
             "model": version.name,
-            "reason": reason,
+            "reason": waiting.reason,
             "approval": "person",
         },
         timeout=0,
         as_subflow=False,
-        # a cached run registers the same version again; a registry begun anew has version 1 again
-        idempotency_key=f"{version.name}/{version.version}/{version.creation_timestamp}",
+        # a cached run finds the same version waiting, and a question is asked once
+        idempotency_key=f"{version.name}/{version.version}/{waiting.at}",
     )
     return UUID(str(run.id))

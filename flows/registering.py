@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import httpx
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.beginning import Run
-from flows.promote import ask_person, open_registry
+from flows.locks import promotion_lock
+from flows.promote import ask_person
 from flows.registry_events import emit_move, emit_registered
 from flows.retries import patiently
 from flows.stage import failed
 from ganpipe import registry, tracking
 from ganpipe.errors import GanpipeError
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+from ganpipe.registry.audit import latest
+from ganpipe.registry.place import Place
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register_model(run: Run) -> Any:
     """Make the generator a model version (a Registration); the gate may make it champion."""
+    # what the run was started with, not what params.yaml says by now
+    asked = run.params.registration
+    there = Place(run.repo, run.mlflow_uri, asked.model, asked, promotion_lock)
     try:
-        registration, version = patiently(lambda: _registered(run))
+        registration = patiently(lambda: _registered(run, there))
     except GanpipeError as problem:
         return failed(problem)
     get_run_logger().info(
         f"{registration.model} version {registration.version} is {registration.alias}: "
         f"{registration.decision.reason}"
     )
-    _tell(registration, version)
+    if not registration.reused:
+        emit_registered(registration)
+    if registration.move is not None:
+        emit_move(registration.move)
+    if asked.approval == "person":
+        _ask(there, registration.version)
     return registration
 
 
-def _registered(run: Run) -> tuple[registry.Registration, ModelVersion]:
+def _registered(run: Run, there: Place) -> registry.Registration:
     with tracking.named_outages(run.mlflow_uri):
-        there = open_registry(run.params.registration.model)
-        registration = registry.register(
+        return registry.register(
             run.mlflow_uri,
             run.mlflow_run,
             run.workspace,
@@ -46,20 +54,22 @@ def _registered(run: Run) -> tuple[registry.Registration, ModelVersion]:
             there.lock(),
             there.verify,
         )
-        return registration, registry.find(there.uri, registration.version, there.model)
 
 
-def _tell(registration: registry.Registration, version: ModelVersion) -> None:
-    """Let automations know; where a person has the word, ask."""
-    if not registration.reused:
-        emit_registered(registration)
-    move = registration.move
-    if move is None:
-        return
-    emit_move(move)
-    if move.action == "waiting" and ask_person(version, move.reason) is None:
-        get_run_logger().warning(
-            "register.approval=person, and this Prefect server has no deployment promote/on-demand "
-            "to ask with: decide with `ganpipe promote %s --reason ...`, or run `ganpipe deploy`",
-            version.version,
-        )
+def _ask(there: Place, number: str) -> None:
+    """Ask a person about a candidate that waits for one; once for each time it came to wait."""
+    problem = "has no deployment promote/on-demand, which `ganpipe deploy` makes"
+    try:
+        with tracking.named_outages(there.uri):
+            version = registry.find(there.uri, number, there.model)
+            decision = latest(tracking.connect(there.uri), there.model, number)
+        if decision is None or decision.action != "waiting" or ask_person(version, decision):
+            return
+    except (httpx.HTTPError, GanpipeError) as error:
+        problem = f"does not take the question ({error})"
+    get_run_logger().warning(
+        "register.approval=person, and this Prefect server %s: decide with `ganpipe promote %s "
+        "--reason ...`, or start this run again, which asks again",
+        problem,
+        number,
+    )

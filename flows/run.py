@@ -57,6 +57,7 @@ def describe(summary: Summary) -> str:
         trained = f"from the cache: {', '.join(summary.cached)}"
     page = summary.workspace / "data" / "report" / "data.html"
     images = [f"images    {summary.data}", f"          {page}"] if summary.data else []
+    report = summary.samples.with_name("index.html")
     return "\n".join(
         [
             f"run       {summary.run_id}, {trained}",
@@ -64,6 +65,7 @@ def describe(summary: Summary) -> str:
             f"measure   {summary.metric} = {summary.value:.2f}"
             f" (real against real {summary.floor:.2f}, lower is better)",
             f"samples   {summary.samples}",
+            *([f"report    {report}"] if report.is_file() else []),
             f"model     {summary.model} version {summary.version}, {summary.alias}:"
             f" {summary.decision}",
             f"generate  {ganpipe} generate --model models:/{summary.model}@{summary.alias}",

@@ -10,6 +10,7 @@ from ganpipe.files import read_json, write_json
 from ganpipe.processes import is_alive, own_mark
 
 FILE = "ui.json"
+OWN_PREFECT = "GANPIPE_OWN_PREFECT"  # names the Prefect server that ganpipe started for itself
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

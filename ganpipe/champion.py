@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,7 @@ def beside_champion(uri: str, name: str, report: Path, folder: Path, scratch: Pa
         return ""
     who = f"version {version}"
     known = {row["name"]: row for row in theirs["measures"]}
-    measures = [
-        _beside(Measure(**row), known.get(row["name"], {})) for row in evaluation["measures"]
-    ]
+    measures = [beside(row, known.get(row["name"], {})) for row in evaluation["measures"]]
     page = (report / PAGE).read_text(encoding="utf-8")
     (folder / PAGE).write_text(with_champion(page, measures, who), encoding="utf-8")
     verdict = evaluation["memorisation"]
@@ -61,9 +60,10 @@ def beside_champion(uri: str, name: str, report: Path, folder: Path, scratch: Pa
     return who
 
 
-def _beside(measure: Measure, champion: dict[str, Any]) -> Measure:
+def beside(row: Mapping[str, Any], champion: Mapping[str, Any]) -> Measure:
+    """A row of an evaluation.json with the numbers of the champion's row of that name."""
     return replace(
-        measure,
+        Measure(**row),
         champion=champion.get("value"),
         champion_low=champion.get("low"),
         champion_high=champion.get("high"),

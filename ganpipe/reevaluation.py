@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from ganpipe import lineage, params, registry, tracking, workspace
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
+from ganpipe.lineage import dvc
 from ganpipe.lineage.carried import unpacked
 from ganpipe.params import PARAMS_FILE, EvaluateParams, Params
 from ganpipe.registry.evaluations import EVALUATION_TAG, Evaluation, digest
@@ -122,37 +121,18 @@ def _bring_data(repo: Path, folder: Path, entry: dict[str, Any]) -> None:
     """Data set and test images, by the hashes of the lock: from DVC's cache, else its remote."""
     lock = {"schema": "2.0", "stages": {PREPROCESS: entry}}
     (folder / lineage.LOCK_FILE).write_text(yaml.safe_dump(lock), encoding="utf-8")
-    if _dvc(repo, folder, "checkout", "--quiet", *DATA).returncode == 0:
-        return
-    pulled = _dvc(repo, folder, "pull", "--quiet", *DATA)
-    if pulled.returncode != 0:
+    if problem := dvc.fetch(repo, folder, *DATA):
         raise GanpipeError(
             f"{' and '.join(DATA)} are neither in DVC's cache nor to be had from a DVC remote "
-            f"({' '.join(pulled.stderr.split())}): run `dvc push` where they were made, and set "
-            "that remote here (`ganpipe init --remote`)"
+            f"({problem}): run `dvc push` where they were made, and set that remote here "
+            "(`ganpipe init --remote`)"
         )
 
 
-def _dvc(repo: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "dvc", *arguments],
-        cwd=folder,
-        env=workspace.environment(repo, folder),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def _stage(repo: Path, folder: Path, name: str, again: bool) -> None:
-    """Run a stage, which tells the terminal what it does, and ends when this process does."""
-    env = workspace.environment(repo, folder) | {"GANPIPE_SUPERVISED": "1"}
-    command = [sys.executable, "-P", "-m", "dvc", "repro", "--quiet", "--single-item", name]
-    command += ["--no-run-cache"] * again
-    with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.PIPE) as process:
-        code = process.wait()
-    if code != 0:
+    options = ["--no-run-cache"] * again
+    env = workspace.environment(repo, folder)
+    if dvc.repro(folder, env, "--quiet", "--single-item", name, *options) != 0:
         raise GanpipeError(f"the stage {name} failed in a workspace for measuring, see above")
 
 

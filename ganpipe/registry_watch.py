@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from threading import Event
 
@@ -9,6 +10,7 @@ from ganpipe.errors import GanpipeError
 from ganpipe.registry import Move
 
 SECONDS = 30.0
+log = logging.getLogger(__name__)
 
 
 def watch_registry(
@@ -31,6 +33,8 @@ def watch_registry(
             if not down:
                 say(f"what is moved by hand in MLflow is not noticed for now: {problem}")
             down = True
+        except Exception:  # a thread that ends would notice nothing any more
+            log.exception("looking for aliases that were moved in MLflow")
         else:
             if down:
                 say("MLflow answers again: what is moved by hand is noticed")

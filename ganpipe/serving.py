@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ganpipe.data.words import shown
 from ganpipe.errors import GanpipeError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 1_000_000
 ANY_LABEL = -1
+MOST_DIGITS = 9  # of a class's number; Python reads no number of thousands of digits
 
 
 def generate(
@@ -49,10 +51,10 @@ def class_number(generator: Generator, name: str) -> int:
         return ANY_LABEL
     if name in generator.classes:
         return generator.classes.index(name)
-    if name.isdigit():
+    if name.isdecimal() and len(name) <= MOST_DIGITS:
         return int(name)
     known = ", ".join(generator.classes) or "none: it was trained without classes"
-    raise GanpipeError(f"--label {name}: this generator's classes are {known}")
+    raise GanpipeError(f"label={shown(name)}: this generator's classes are {known}")
 
 
 def check_request(n: int, seed: int, truncation: float) -> None:

@@ -25,6 +25,8 @@ from tests.flows.registered import METRIC, Repository
 RULES = Params().registration.gate
 OTHER = "evaluate.samples=700"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Iterator[Repository]:
@@ -179,6 +181,26 @@ def test_a_stage_that_fails_is_named_and_tags_nothing(
     assert measure(repo, "1", "evaluate.samples=70").done, "a later attempt is as if none had been"
     after = tracking.connect(repo.uri).get_model_version("ganpipe", "1").tags
     assert len(after) == len(before) + 1
+
+
+def test_a_version_whose_report_is_damaged_is_measured_again(repo: Repository) -> None:
+    number = repo.register(4, 8.0).version
+    version = registry.find(repo.uri, number, "ganpipe")
+    sound = registry.evaluation_of(repo.uri, version)
+    assert sound is not None
+    kept = Path(url2pathname(urlsplit(version.source).path))
+    (kept / "lineage" / "report" / "evaluation.json").write_text("{")
+    with pytest.raises(GanpipeError, match=f"`ganpipe evaluate models:/ganpipe/{number}`"):
+        registry.evaluation_of(repo.uri, version)
+    assert "is damaged" in judge(repo.uri, "ganpipe", number, RULES, 0.0).reason
+    done = measure(repo, number)
+    assert done.done
+    assert (done.evaluation.protocol, done.evaluation.measures) == (sound.protocol, sound.measures)
+    for protocol in (None, sound.protocol):
+        found = registry.find(repo.uri, number, "ganpipe")
+        assert registry.evaluation_of(repo.uri, found, protocol) == done.evaluation
+    assert "damaged" not in judge(repo.uri, "ganpipe", number, RULES, 0.0).reason
+    assert not measure(repo, number).done
 
 
 def test_a_killed_command_leaves_no_stage_and_the_next_one_goes_on(repo: Repository) -> None:

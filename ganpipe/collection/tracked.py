@@ -15,7 +15,7 @@ from ganpipe import addresses, processes
 from ganpipe.errors import GanpipeError
 from ganpipe.files import sha256
 from ganpipe.lineage import LOCK_FILE
-from ganpipe.registry.moves import CHAMPIONS, MOVING
+from ganpipe.registry.moves import MOVING, left
 from ganpipe.registry.versions import registered, versions
 from ganpipe.tracking import EXPERIMENT, HOST_TAG, PROCESS_TAG, connect, first_line
 
@@ -95,8 +95,7 @@ def reasons(client: MlflowClient, model: str) -> dict[str, str]:
     kept: dict[str, str] = {}
     for alias, number in sorted(found.aliases.items()):
         kept[str(number)] = ", ".join(filter(None, (kept.get(str(number)), alias)))
-    left = json.loads(found.tags.get(CHAMPIONS, "[]"))
-    for number in filter(None, (found.tags.get(MOVING), *left)):
+    for number in filter(None, (found.tags.get(MOVING), *(left(found.tags) or ()))):
         kept.setdefault(str(number), "an alias is moving to or from it")
     return kept
 

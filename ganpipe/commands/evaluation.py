@@ -25,18 +25,17 @@ def evaluate(
     again: Annotated[bool, typer.Option(help="also where the numbers are known")] = False,
 ) -> None:
     """Measure a registered version anew, so that the gate can compare it."""
-    from ganpipe import params, registry, tracking
+    from ganpipe import registry
     from ganpipe.collection import using_cache
+    from ganpipe.commands.registry import open_registry
     from ganpipe.reevaluation import reevaluate
-    from ganpipe.workspace import repository, state_folder
+    from ganpipe.workspace import state_folder
 
-    repo = repository()
-    uri = tracking.tracking_uri(state_folder(repo))
-    name = model or params.load(repo / params.PARAMS_FILE).registration.model
-    found = registry.find(uri, version, name)
-    other = registry.find(uri, like, name) if like else None
-    with using_cache(state_folder(repo)):
-        told = reevaluate(repo, uri, found, assignments or [], like=other, again=again)
+    here = open_registry(model)
+    found = registry.find(here.uri, version, here.model)
+    other = registry.find(here.uri, like, here.model) if like else None
+    with using_cache(state_folder(here.repo)):
+        told = reevaluate(here.repo, here.uri, found, assignments or [], like=other, again=again)
     measured = told.evaluation
     value = measured.measures[0]["value"]
     who = f"{found.name} version {found.version}"
@@ -45,7 +44,7 @@ def evaluate(
         print("it was measured by this very protocol before; --again does it once more")
     if other is None:
         return
-    theirs = registry.evaluation_of(uri, other, measured.protocol)
+    theirs = registry.evaluation_of(here.uri, other, measured.protocol)
     if theirs is None:
         print(
             f"version {other.version} has no numbers by that protocol, so the two cannot be "

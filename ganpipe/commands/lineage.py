@@ -72,6 +72,15 @@ def verify(
     print(f"{found.name} version {found.version}: all is there and matches")
 
 
+def push(version: Version, model: Model = "") -> None:
+    """Send every byte of a version to the DVC remote, for other machines."""
+    from ganpipe.lineage.push import push as work
+
+    uri, repo, found = _found(version, model)
+    work(uri, found, repo)
+    print(f"{found.name} version {found.version}: all of it is on the remote")
+
+
 def reproduce(
     version: Version,
     model: Model = "",
@@ -127,14 +136,11 @@ def diff(
 
 def _found(wanted: str, model: str) -> tuple[str, Path, ModelVersion]:
     """MLflow's address, the repository, and the version that is meant."""
-    from ganpipe import params, registry
-    from ganpipe.tracking import tracking_uri
-    from ganpipe.workspace import repository, state_folder
+    from ganpipe import registry
+    from ganpipe.commands.registry import open_registry
 
-    repo = repository()
-    uri = tracking_uri(state_folder(repo))
-    name = model or params.load(repo / params.PARAMS_FILE).registration.model
-    return uri, repo, registry.find(uri, wanted, name)
+    here = open_registry(model)
+    return here.uri, here.repo, registry.find(here.uri, wanted, here.model)
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (adopt, lineage, verify, reproduce, diff)
+COMMANDS: tuple[Callable[..., None], ...] = (adopt, lineage, verify, push, reproduce, diff)

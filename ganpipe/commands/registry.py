@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ganpipe.registry.place import Place
 
 Reason = Annotated[str, typer.Option(help="why; goes on record")]
+LONGEST = 2000  # characters of what people wrote
 Model = Annotated[str, typer.Option(help="name in the registry (default: register.model)")]
 
 
@@ -38,7 +39,7 @@ def promote(
         rules=here.asked.gate,
         margin=here.asked.margin,
     )
-    _tell(move)
+    _tell(here, move)
 
 
 def rollback(reason: Reason, model: Model = "") -> None:
@@ -48,7 +49,16 @@ def rollback(reason: Reason, model: Model = "") -> None:
     here = open_registry(model)
     _notice(here)
     _tell(
-        registry.rollback(here.uri, here.model, reason=reason, lock=here.lock(), verify=here.verify)
+        here,
+        registry.rollback(
+            here.uri,
+            here.model,
+            reason=reason,
+            lock=here.lock(),
+            verify=here.verify,
+            rules=here.asked.gate,
+            margin=here.asked.margin,
+        ),
     )
 
 
@@ -60,6 +70,7 @@ def history(
     import json
 
     from ganpipe import registry
+    from ganpipe.data.words import shown
 
     here = open_registry(model)
     _notice(here)
@@ -68,11 +79,11 @@ def history(
         print(json.dumps([json.loads(registry.to_json(move)) for move in moves], indent=2))
         return
     for move in moves:
-        was = f", was {move.previous}" if move.previous else ""
-        print(f"{move.at[:19].replace('T', ' ')}  version {move.version} {_what(move)}{was}")
-        print(f"  by {move.by}: {move.reason}")
+        print(f"{move.at[:19].replace('T', ' ')}  version {move.version} {_what(move)}")
+        print(f"  by {shown(move.by)}: {shown(move.reason, LONGEST)}")
         for result in move.decision.results:
-            print(f"  {'✓' if result.passed else '✗'} {result.rule}: {result.told}")
+            mark = "✓" if result.passed else "✗"
+            print(f"  {mark} {result.rule}: {shown(result.told, LONGEST)}")
     if not moves:
         print(f"no version of {here.model} at {here.uri} was decided on yet")
 
@@ -97,19 +108,39 @@ def _notice(here: Place) -> None:
         print(f"noticed: version {move.version} {_what(move)} ({move.reason})")
         if not move.decision.passed:
             print(f"warning: the gate says no: {move.decision.reason}")
+        _announce(here, move)
 
 
-def _tell(move: Move) -> None:
+def _announce(here: Place, move: Move) -> None:
+    from flows.announce import announce
+    from ganpipe.workspace import state_folder
+
+    announce(state_folder(here.repo), move)
+
+
+def _tell(here: Place, move: Move) -> None:
     print(f"{move.model} version {move.version} {_what(move)}: {move.decision.reason}")
     if move.warning:
         print(f"warning: {move.warning}")
     if move.action == "refused":
+        for result in move.decision.results:
+            print(f"  {'✓' if result.passed else '✗'} {result.rule}: {result.told}")
+        print("--force overrules the gate, but never bytes that cannot be found")
         raise typer.Exit(1)
+    _announce(here, move)
 
 
 def _what(move: Move) -> str:
-    forced = move.action == "promoted" and not move.decision.passed
-    return "promoted by force" if forced else move.action
+    """What became of the version, and who was champion before or still is."""
+    before = f" after version {move.previous}" if move.previous else ""
+    if move.action == "promoted":
+        return f"became champion{'' if move.decision.passed else ' by force'}{before}"
+    if move.action == "rolled-back":
+        return f"is champion again{before}"
+    if move.action == "by-hand":
+        return f"is champion by hand{before}"
+    still = f", version {move.previous} stays champion" if move.previous else ""
+    return f"{'waits for a person' if move.action == 'waiting' else 'was refused'}{still}"
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (promote, rollback, history)

@@ -69,12 +69,15 @@ def export(
 ) -> None:
     """Write a generator for other programs, checked against PyTorch."""
     from ganpipe.export import to_onnx
-    from ganpipe.registry import resolve
+    from ganpipe.registry import named, resolve
     from ganpipe.tracking import tracking_uri
 
     del kind  # the only one so far
     address, state = _addressed(version, model)
     uri = tracking_uri(state) if address.startswith("models:") else ""
+    if uri:  # the file says which version it is, and an alias moves
+        found = named(uri, address)
+        address = f"models:/{found.name}/{found.version}"
     difference = to_onnx(resolve(uri, address, state / "models"), out, address)
     print(f"{out}: differs from PyTorch by at most {difference:.1g}")
 

@@ -110,11 +110,12 @@ def _distance(mean: Array, factor: Array, other_mean: Array, other_factor: Array
     # all in torch: its LAPACK is several times faster than the one that numpy and scipy bring,
     # and the threads of two such libraries wait for each other
     cross = torch.from_numpy(factor).T @ torch.from_numpy(other_factor)
-    if len(cross) > cross.shape[1]:
-        cross = cross.T
-    # a third of the time of singular values; squaring costs digits of the least of them alone
-    squares = torch.linalg.eigvalsh(cross @ cross.T)
-    root = float(squares.clamp(min=0.0).sqrt().sum())
+    if min(cross.shape) < len(mean):
+        root = float(torch.linalg.svdvals(cross).sum())
+    else:
+        # a third of the time; squaring costs digits of the least singular values alone
+        squares = torch.linalg.eigvalsh(cross @ cross.T)
+        root = float(squares.clamp(min=0.0).sqrt().sum())
     return float(shift @ shift + traces - 2.0 * root)
 
 

@@ -22,6 +22,11 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.shown = str(self.folder)
+        if os.path.ismount(self.folder):  # which nothing can be renamed to
+            raise GanpipeError(
+                f"{self.folder} is a mount point: name a folder in it, such as "
+                f"--out {self.folder / 'samples'}"
+            )
         self.work = self.folder.with_name(f".{self.folder.name}.unfinished")
         self.old = self.folder.with_name(f".{self.folder.name}.replaced")
         if self.folder.exists() and not self.folder.is_dir():

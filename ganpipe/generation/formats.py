@@ -18,7 +18,7 @@ from ganpipe.generation.request import Request
 GRID, METADATA = "grid.png", "metadata.jsonl"
 GRID_IMAGES = 64
 PART_BYTES = 32 * 2**20  # of pixels: what a kill may lose, and what memory holds twice
-MOST_ROWS = 16_384
+MOST_ROWS, FILTERED_ROWS = 16_384, 1024
 ROW_GROUP = 256  # rows that a reader of Parquet takes at once
 UNLABELLED = "generated"  # one class for all keeps grid.png, which has none, out of an ingest
 
@@ -27,7 +27,9 @@ def rows_of(request: Request) -> int:
     """Images in a part: at least a grid's, and whole rounds where nothing is dropped."""
     config = request.generator.config
     size = config.image_height * config.image_width * config.image_channels
-    return max(GRID_IMAGES, min(MOST_ROWS, PART_BYTES // size // GRID_IMAGES * GRID_IMAGES))
+    # to judge a sample takes far longer than to make it
+    most = MOST_ROWS if request.params.filter == "none" else FILTERED_ROWS
+    return max(GRID_IMAGES, min(most, PART_BYTES // size // GRID_IMAGES * GRID_IMAGES))
 
 
 def part_files(

@@ -114,6 +114,8 @@ class _Job:
         """Make what is missing; returns how many images that were."""
         total, begun = self.request.params.n, self.part.first
         self._check_room(total - begun)
+        if begun:
+            print(f"going on at image {begun:,} of {total:,}", flush=True)
         writing: Future[None] | None = None
         with (
             progress(STAGE, "making images", total) as bar,

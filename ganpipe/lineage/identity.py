@@ -37,31 +37,39 @@ def identity(workspace: Path, pin: Pin) -> dict[str, Any]:
         "requirements_sha256": _hash(workspace / REQUIREMENTS),
         "dataset_sha256": _dataset_digest(workspace),
         "start": train.start,
+        **environment(train.device, train.threads),
+    }
+
+
+def environment(device: str, threads: int) -> dict[str, Any]:
+    """What a training on `device` ("cuda" or another) with `threads` runs on here: ENVIRONMENT."""
+    return {
         "python": platform.python_version(),
         "torch": _version("torch"),
         "numpy": _version("numpy"),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
         "cores": cores(),
-        "gpu": _gpu_model() if train.device == "cuda" else None,
-        "threads": train.threads,
+        "gpu": _gpu_model() if device == "cuda" else None,
+        "threads": threads,
     }
 
 
 def checkpoint(lock: str) -> str | None:
     """The address dvc:<hash>.dir of the checkpoint in the text of a dvc.lock; None without one."""
     found = outputs(lock, "train").get(CHECKPOINTS)
-    return None if found is None else f"dvc:{found}"
+    return f"dvc:{found}" if found else None
 
 
 def outputs(lock: str, stage: str = "") -> dict[str, str]:
     """Outputs that the text of a dvc.lock names, of one stage or all: path to DVC's hash.
 
-    The hash is the md5 of a file; that of a folder's list of files ends in `.dir`.
+    The hash is the md5 of a file; that of a folder's list of files ends in `.dir`; empty where
+    DVC knows an output by something else.
     """
     stages = (yaml.safe_load(lock) or {}).get("stages", {})
     chosen = [stages.get(stage, {})] if stage else stages.values()
-    return {out["path"]: out["md5"] for each in chosen for out in each.get("outs", [])}
+    return {out["path"]: out.get("md5", "") for each in chosen for out in each.get("outs", [])}
 
 
 def _hash(path: Path) -> str | None:

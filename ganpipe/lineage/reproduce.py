@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import yaml
+
 from ganpipe import workspace as workspaces
 from ganpipe.errors import GanpipeError
-from ganpipe.lineage import carried, code
+from ganpipe.lineage import carried, code, dvc
 from ganpipe.lineage.comparison import Output, compare, reasons
-from ganpipe.lineage.identity import LOCK_FILE, SOURCE, identity, outputs
+from ganpipe.lineage.identity import LOCK_FILE, SOURCE, environment, outputs
 from ganpipe.lineage.store import Store, opened
 from ganpipe.params import PARAMS_FILE, Params
 
@@ -86,19 +88,16 @@ def reproduce(
         found = compare(workspace, wanted, store)
     why = []
     if not all(each.identical for each in found):
-        why = reasons(version.tags, identity(workspace, pin)) if from_scratch else [DAMAGED]
+        why = _reasons(version, workspace) if from_scratch else [DAMAGED]
     return Reproduction(workspace, found, why)
 
 
 def _fetch(repo: Path, workspace: Path) -> None:
-    """Bring the outputs that dvc.lock names: from the cache, what it lacks from the remote."""
-    env = workspaces.environment(repo, workspace)
-    # `pull` asks the remote even for what is in the cache
-    if _dvc(workspace, env, "checkout") and (problem := _dvc(workspace, env, "pull")):
+    if problem := dvc.fetch(repo, workspace):
         raise GanpipeError(
-            f"not all of this version's bytes can be had: {problem}. Run `dvc push` where it was "
-            "trained and set that remote here (`ganpipe init --remote URL`), or compute them anew "
-            "with --from-scratch; `ganpipe verify` names what is lost"
+            f"not all of this version's bytes can be had: {problem}. Run `ganpipe push` where it "
+            "was trained and set that remote here (`ganpipe init --remote URL`), or compute them "
+            "anew with --from-scratch; `ganpipe verify` names what is lost"
         )
 
 
@@ -131,7 +130,7 @@ def _check_source(repo: Path, workspace: Path) -> None:
     if done.returncode != 0:
         raise GanpipeError(
             "the images that this version was made of cannot be looked at: "
-            f"{_complaint(done.stderr)}"
+            f"{dvc.complaint(done.stderr)}"
         )
     now = (workspace / SOURCE).read_bytes()
     if now != then:
@@ -151,12 +150,7 @@ def _environment(repo: Path, workspace: Path) -> dict[str, str]:
 
 
 def _compute(repo: Path, workspace: Path) -> None:
-    """Run every stage; they end with this process, however it ends."""
-    env = _environment(repo, workspace) | {"GANPIPE_SUPERVISED": "1"}
-    # -P: the workspace must not shadow what DVC imports
-    command = [sys.executable, "-P", "-m", "dvc", "repro", "--no-run-cache"]
-    with subprocess.Popen(command, cwd=workspace, env=env, stdin=subprocess.PIPE) as process:
-        code = process.wait()
+    code = dvc.repro(workspace, _environment(repo, workspace), "--no-run-cache")
     if code != 0:
         raise GanpipeError(
             f"a stage failed in {workspace} (`dvc repro` ended with {code}): see above; what was "
@@ -164,16 +158,9 @@ def _compute(repo: Path, workspace: Path) -> None:
         )
 
 
-def _dvc(workspace: Path, env: Mapping[str, str], *arguments: str) -> str:
-    """Run DVC; returns what it complains of, empty when all went well."""
-    command = [sys.executable, "-P", "-m", "dvc", *arguments]
-    done = subprocess.run(
-        command, cwd=workspace, env=dict(env), capture_output=True, text=True, check=False
-    )
-    return "" if done.returncode == 0 else _complaint(done.stderr)
-
-
-def _complaint(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [re.sub("^(ERROR|error): ", "", line) for line in lines if line[:5].lower() == "error"]
-    return "; ".join(errors or lines[-1:]) or "it said nothing"
+def _reasons(version: ModelVersion, workspace: Path) -> list[str]:
+    """Why bytes that were computed anew may differ."""
+    # as text: the version's own parameters may be none that this code knows
+    values = yaml.safe_load((workspace / PARAMS_FILE).read_text(encoding="utf-8")) or {}
+    train = values.get("train") or {}
+    return reasons(version.tags, environment(train.get("device", ""), train.get("threads", 0)))

@@ -20,9 +20,9 @@ def tree(record: Mapping[str, Any]) -> Tree:
     from rich.markup import escape
     from rich.tree import Tree
 
-    top = Tree(f"[bold]{escape(record['model'])} version {record['version']}[/bold]")
+    top = Tree(f"[bold]{escape(shown(record['model']))} version {record['version']}[/bold]")
     for title, lines in _branches(record).items():
-        branch = top.add(f"[bold]{title}[/bold]  {escape(lines[0])}")
+        branch = top.add(f"[bold]{title}[/bold]  {escape(shown(lines[0]))}")
         for line in lines[1:]:
             branch.add(escape(shown(line)))
     return top

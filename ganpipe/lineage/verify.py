@@ -57,6 +57,11 @@ def _listed(outs: dict[str, str], store: Store, problems: list[str]) -> dict[str
     """Every file of every output, with its md5; lists of files that are lost go to `problems`."""
     files = {}
     for path, wanted in outs.items():
+        if not wanted:
+            problems.append(
+                f"{path}: its {LOCK_FILE} names no md5, so its bytes cannot be looked for"
+            )
+            continue
         if not wanted.endswith(".dir"):
             files[path] = wanted
             continue
@@ -116,12 +121,16 @@ def _weights(uri: str, version: ModelVersion, files: dict[str, str]) -> list[str
 
 
 def inputs(lock: str) -> dict[str, str]:
-    """Single files that the stages of a dvc.lock read: path to md5."""
+    """Single files that the stages of a dvc.lock read: path to md5.
+
+    What lies outside (s3://..., named by its etag) is left out: nothing here can hash it.
+    """
     import yaml
 
     stages = (yaml.safe_load(lock) or {}).get("stages", {})
     deps = [dep for stage in stages.values() for dep in stage.get("deps", [])]
-    return {dep["path"]: dep["md5"] for dep in deps if not dep["md5"].endswith(".dir")}
+    known = {dep["path"]: dep["md5"] for dep in deps if "md5" in dep}
+    return {path: each for path, each in known.items() if not each.endswith(".dir")}
 
 
 def md5(path: Path) -> str | None:

@@ -77,7 +77,8 @@ def from_json(line: str) -> Move:
     except (ValueError, KeyError, TypeError) as error:
         raise GanpipeError(
             f"a decision in MLflow is damaged ({type(error).__name__}: {error}): {line[:200]!r}; "
-            f"delete that tag {DECISION_TAG}... or line of {PROMOTIONS}"
+            f"delete the version's tag {DECISION_TAG}... or ganpipe.intent, or the line of "
+            f"{PROMOTIONS}, that holds it"
         ) from error
 
 
@@ -107,7 +108,7 @@ def published(client: MlflowClient, move: Move) -> Move:
         version = client.get_model_version(move.model, move.version)
         if version.run_id:
             show(client, version.run_id, _moves(version))
-    except (MlflowException, RequestException, OSError) as error:
+    except (MlflowException, RequestException, OSError, GanpipeError) as error:
         why = first_line(error)
         return replace(
             move,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RULES = RegisterParams().gate
-LEFT = re.compile(r"champion (?P<champion>\d*), previous (?P<previous>\d*)")
 
 
 @dataclass(frozen=True)
@@ -130,12 +128,13 @@ def _look(client: MlflowClient, model: str) -> Seen | None:
     found = registered(client, model)
     if found is None:
         return None
-    left = LEFT.fullmatch(found.tags.get(moves.CHAMPIONS, ""))
+    left = moves.left(found.tags)
+    was, before = left or ("", "")
     return Seen(
         champion=str(found.aliases.get(CHAMPION, "")),
         previous=str(found.aliases.get(PREVIOUS, "")),
-        was=left["champion"] if left else "",
-        before=left["previous"] if left else "",
+        was=was,
+        before=before,
         known=left is not None,
         moving=moves.MOVING in found.tags,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,10 @@ REPORT = "report"
 EVALUATION_TAG = "ganpipe.evaluation."
 GENERATOR_TAG = "ganpipe.generator_sha256"
 ABOUT = ("protocol", "generator_sha256")
+
+
+class DamagedError(GanpipeError):
+    """A report that cannot be read, or is of another generator."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,37 @@ def evaluation_of(
 ) -> Evaluation | None:
     """The evaluation that a version carries, or the one of it by `protocol`; None without one.
 
-    Raises GanpipeError when it is of another generator, or its file is damaged.
+    Where it carries none that can be read, its newest re-evaluation stands in. Raises
+    DamagedError when there is none either; asked for one by `protocol`, that is as good as none.
     """
-    sha256 = version.tags.get(GENERATOR_TAG)
-    if sha256 is None:  # not registered by ganpipe, so nobody knows what its files are
+    if GENERATOR_TAG not in version.tags:  # another's, so nobody knows what its files are
         return None
     check(uri)
-    who = f"model {version.name} version {version.version}"
-    own = _read(uri, f"{version.source}/lineage/{REPORT}", sha256, who)
-    if protocol is None or (own is not None and own.protocol == protocol):
-        return own
-    run_id = version.tags.get(f"{EVALUATION_TAG}{digest(protocol)}")
-    run = _run(uri, run_id) if run_id else None
-    later = _read(uri, f"{run.info.artifact_uri}/{REPORT}", sha256, who) if run else None
-    return later if later is not None and later.protocol == protocol else None
+    problem: DamagedError | None = None
+    for report in _reports(uri, version, protocol):
+        try:
+            found = _read(uri, version, report)
+        except DamagedError as error:
+            problem = problem or error
+            continue
+        if found is not None and protocol in (None, found.protocol):
+            return found
+    if problem is not None and protocol is None:
+        raise problem
+    return None
+
+
+def _reports(uri: str, version: ModelVersion, protocol: Mapping[str, Any] | None) -> Iterator[str]:
+    """Report folders of a version, the one to believe first."""
+    tag = EVALUATION_TAG if protocol is None else f"{EVALUATION_TAG}{digest(protocol)}"
+    own = f"{version.source}/lineage/{REPORT}"
+    if protocol is None:
+        yield own
+    runs = [_run(uri, run_id) for key, run_id in version.tags.items() if key.startswith(tag)]
+    for run in sorted(filter(None, runs), key=lambda run: -run.info.start_time):
+        yield f"{run.info.artifact_uri}/{REPORT}"
+    if protocol is not None:  # what was measured later comes first: its own may be damaged
+        yield own
 
 
 def _run(uri: str, run_id: str) -> Run | None:
@@ -87,7 +108,7 @@ def _run(uri: str, run_id: str) -> Run | None:
         return None  # deleted for good
 
 
-def _read(uri: str, report: str, sha256: str, who: str) -> Evaluation | None:
+def _read(uri: str, version: ModelVersion, report: str) -> Evaluation | None:
     from mlflow.artifacts import download_artifacts, list_artifacts
 
     found = list_artifacts(artifact_uri=report, tracking_uri=uri)
@@ -96,7 +117,8 @@ def _read(uri: str, report: str, sha256: str, who: str) -> Evaluation | None:
     name = next((each for each in (EVALUATION, METRICS) if each in names), None)
     if name is None:
         return None
-    again = "`ganpipe evaluate` measures it again"
+    who, sha256 = f"model {version.name} version {version.version}", version.tags[GENERATOR_TAG]
+    again = f"`ganpipe evaluate models:/{version.name}/{version.version}` measures it again"
     with tempfile.TemporaryDirectory(prefix="ganpipe-") as folder:
         file = f"{report}/{name}"
         kept = download_artifacts(artifact_uri=file, dst_path=folder, tracking_uri=uri)
@@ -104,11 +126,11 @@ def _read(uri: str, report: str, sha256: str, who: str) -> Evaluation | None:
             told = read_json(kept)
             parsed = (_of_evaluation if name == EVALUATION else _of_metrics)(told, report)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise GanpipeError(
+            raise DamagedError(
                 f"{file} of {who} is damaged ({type(error).__name__}: {error}): {again}"
             ) from error
     if parsed.generator_sha256 != sha256:
-        raise GanpipeError(
+        raise DamagedError(
             f"{file} of {who} measured another generator ({parsed.generator_sha256[:12]}, "
             f"not {sha256[:12]}): {again}"
         )

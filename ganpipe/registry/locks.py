@@ -10,15 +10,17 @@ from pathlib import Path
 from ganpipe import addresses
 from ganpipe.errors import GanpipeError
 
-LOCK_SECONDS = 60.0
+# the first `verify` of a large data set reads all of it
+LOCK_SECONDS = 600.0
+SQLITE = "sqlite:///"
 
 
 @contextmanager
-def file_lock(state: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def file_lock(folder: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """The lock for a registry that one machine uses. Raises GanpipeError when it stays taken."""
     from filelock import FileLock, Timeout
 
-    path = state / "registry.lock"
+    path = folder / "registry.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=seconds)
     try:
@@ -34,9 +36,21 @@ def file_lock(state: Path, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
 
 def is_shared(uri: str, state: Path) -> bool:
-    """Whether other machines may move aliases too, and a Prefect server can hold the lock.
+    """Whether other machines may move aliases too.
 
-    A database file and the MLflow of this checkout's `make ui` are its own.
+    A database file and the MLflow of this checkout's `make ui` are this machine's.
     """
-    own = not uri.startswith(("http:", "https:")) or uri == addresses.read(state).get("mlflow")
-    return not own and bool(os.environ.get("PREFECT_API_URL"))
+    return not uri.startswith(SQLITE) and uri != addresses.read(state).get("mlflow")
+
+
+def has_shared_lock() -> bool:
+    """Whether a Prefect server that is not this checkout's own can hold the lock."""
+    url = os.environ.get("PREFECT_API_URL")
+    return bool(url) and url != os.environ.get(addresses.OWN_PREFECT)
+
+
+def lock_folder(uri: str, state: Path) -> Path:
+    """Where the file lock of a registry lies: beside the database file, whoever uses it."""
+    if uri.startswith(SQLITE):
+        return Path(uri.removeprefix(SQLITE).partition("?")[0]).absolute().parent
+    return state / "mlflow"

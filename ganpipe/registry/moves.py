@@ -7,6 +7,8 @@ completes it; what ganpipe last left is written too, so that a move by hand is n
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 MOVING, CHAMPIONS = "ganpipe.moving", "ganpipe.champions"  # tags of the model
 INTENT = "ganpipe.intent"  # tag of the version that becomes champion
 REPLACED = "ganpipe.replaced_by"
+LEFT = re.compile(r"champion (?P<champion>\d*), previous (?P<previous>\d*)")
 
 
 def move(client: MlflowClient, planned: Move) -> Move:
@@ -58,6 +61,12 @@ def complete(client: MlflowClient, model: str) -> Move | None:
 def last_left(client: MlflowClient, model: str, champion: str, previous: str) -> None:
     """Write down how ganpipe leaves the aliases."""
     client.set_registered_model_tag(model, CHAMPIONS, f"champion {champion}, previous {previous}")
+
+
+def left(tags: Mapping[str, str]) -> tuple[str, str] | None:
+    """champion and previous-champion as ganpipe left them (empty: none); None: it never did."""
+    found = LEFT.fullmatch(tags.get(CHAMPIONS, ""))
+    return (found["champion"], found["previous"]) if found else None
 
 
 def _carry_out(client: MlflowClient, planned: Move) -> Move:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ganpipe import params, tracking
 from ganpipe.params import RegisterParams
 from ganpipe.registry.by_hand import reconcile
-from ganpipe.registry.locks import file_lock, is_shared
+from ganpipe.registry.locks import file_lock, has_shared_lock, is_shared, lock_folder
 from ganpipe.workspace import repository, state_folder
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ganpipe.registry.audit import Move
 
+log = logging.getLogger(__name__)
 Lock = AbstractContextManager[Any]
 
 
@@ -34,9 +36,17 @@ class Place:
     shared_lock: Callable[[], Lock]
 
     def lock(self) -> Lock:
-        """This machine's lock, or the shared one where other machines move aliases too."""
+        """This machine's lock, or Prefect's where other machines move aliases too."""
         state = state_folder(self.repo)
-        return self.shared_lock() if is_shared(self.uri, state) else file_lock(state)
+        if is_shared(self.uri, state):
+            if has_shared_lock():
+                return self.shared_lock()
+            log.warning(
+                "others may use MLflow at %s too, and nothing keeps their promotions out of this "
+                "one: set PREFECT_API_URL to a Prefect server that all of them use",
+                self.uri,
+            )
+        return file_lock(lock_folder(self.uri, state))
 
     def verify(self, version: ModelVersion) -> list[str]:
         """What of a version's bytes cannot be found."""

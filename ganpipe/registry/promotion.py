@@ -51,6 +51,7 @@ def promote(
     with moves.outages(uri):
         if against is None:
             against = aliases(client, model).get(CHAMPION, "")
+        verified(verify, found)  # what takes long is done before others wait
         with lock:
             before = settle(client, uri, model, rules, margin, verify)
             champion = aliases(client, model).get(CHAMPION, "")
@@ -78,6 +79,8 @@ def rollback(
     lock: AbstractContextManager[Any],
     verify: Verify,
     by: str = "",
+    rules: Sequence[str] = RULES,
+    margin: float = 0.0,
 ) -> Move:
     """Make previous-champion champion again, and the champion previous-champion.
 
@@ -92,7 +95,7 @@ def rollback(
     with moves.outages(uri):
         against = aliases(client, model).get(CHAMPION, "")
         with lock:
-            before = settle(client, uri, model, RULES, 0.0, verify)
+            before = settle(client, uri, model, rules, margin, verify)
             if before and before.action == "rolled-back":
                 return before  # this very rollback had been interrupted
             there = aliases(client, model)

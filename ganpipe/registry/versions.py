@@ -119,7 +119,8 @@ def _version(
         return found
     wanted = f"alias {alias}" if alias is not None else f"version {version}"
     if there := versions(client, name):
-        exists = ", ".join(str(each.version) for each in there)
+        newest = ", ".join(str(each.version) for each in there[-10:])
+        exists = newest if len(there) <= 10 else f"1 to {there[-1].version}, of late {newest}"
         called = ", ".join(f"@{key}" for key in sorted(known)) or "none"
         raise GanpipeError(
             f"model {name} at {uri} has no {wanted}: versions {exists}; aliases {called}"
@@ -127,5 +128,10 @@ def _version(
     models = ", ".join(sorted(model.name for model in client.search_registered_models()))
     raise GanpipeError(
         f"there is no model {name} at {uri}: "
-        + (f"registered are {models}" if models else "none is registered yet, `ganpipe run` does")
+        + (
+            f"registered are {models}"
+            if models
+            else "none is registered yet: `ganpipe run` does, or set "
+            "MLFLOW_TRACKING_URI to where it is registered"
+        )
     )

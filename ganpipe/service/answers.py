@@ -22,6 +22,7 @@ Format = Literal["png", "zip", "json"]
 MEDIA_TYPES: Mapping[Format, str] = MappingProxyType(
     {"png": "image/png", "zip": "application/zip", "json": "application/json"}
 )
+QUALITY = re.compile(r"q\s*=\s*(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def chosen(accept: str) -> Format | None:
     liked = 0.0
     for each in accept.split(","):
         kind, _, rest = each.strip().lower().partition(";")
-        weight = re.search(r"q\s*=\s*([\d.]+)", rest)
-        quality = float(weight[1]) if weight and weight[1].count(".") < 2 else 1.0
+        weight = QUALITY.search(rest)
+        quality = float(weight[1]) if weight else 1.0
         fits = (name for name, media in MEDIA_TYPES.items() if fnmatchcase(media, kind.strip()))
         if quality > liked and (found := next(fits, None)):
             best, liked = found, quality

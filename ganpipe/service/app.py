@@ -154,7 +154,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 def _check(served: Served, wanted: Wanted, seed: int, most: int) -> int:
     """The number of the class that is asked for. Raises GanpipeError for what cannot be made."""
-    if wanted.n > most:
+    if not 1 <= wanted.n <= most:
         raise GanpipeError(f"n={wanted.n}: ask for 1 to {most:,} images")
     serving.check_request(wanted.n, seed, wanted.truncation)
     classes = served.generator.classes
@@ -217,6 +217,8 @@ def _add_handlers(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     def malformed(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
+        if first["type"] == "model_attributes_type":
+            first["msg"] = "send JSON, with the header Content-Type: application/json"
         where = ".".join(str(part) for part in first["loc"])
         return JSONResponse({"detail": f"{where}: {first['msg']}"}, 422)
 

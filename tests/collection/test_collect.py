@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 
 import pytest
 
 from ganpipe import params, registry, tracking, workspace
-from ganpipe.collection import Plan, records
+from ganpipe.collection import Plan, records, tracked
 from ganpipe.errors import GanpipeError
 from ganpipe.lineage.identity import outputs
-from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS
+from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, moves
 from tests.collection.world import RUNS, World, dvc, everything, write
 
 DAY = 86400.0
@@ -167,12 +166,12 @@ def test_what_came_after_the_plan_stays(world: World) -> None:
 def test_the_champion_of_before_a_move_by_hand_stays(world: World) -> None:
     for which in (0, 1):
         world.registered(which)
+    moves.last_left(world.client, "ganpipe", "1", "")
     world.alias(CHAMPION, "2")  # in MLflow itself
-    world.client.set_registered_model_tag("ganpipe", "ganpipe.champions", json.dumps(["1", ""]))
     world.gc()
     assert world.numbers() == [1, 2]
-    world.client.set_registered_model_tag("ganpipe", "ganpipe.champions", json.dumps(["2", ""]))
-    world.client.set_registered_model_tag("ganpipe", "ganpipe.moving", "1")
+    moves.last_left(world.client, "ganpipe", "2", "")
+    world.client.set_registered_model_tag("ganpipe", moves.MOVING, "1")
     world.gc()
     assert world.numbers() == [1, 2]
 
@@ -187,9 +186,9 @@ def test_decisions_on_a_version_that_goes_stay_in_promotions_jsonl(world: World)
             verify=lambda version: [], force=True,
         )  # fmt: skip
         lock = registry.file_lock(world.state)
-    world.alias(PREVIOUS, "2")
+    assert {"1", "2"} <= set(tracked.reasons(world.client, "ganpipe"))  # both were promoted
     world.client.delete_registered_model_alias("ganpipe", PREVIOUS)
-    world.client.set_registered_model_tag("ganpipe", "ganpipe.champions", json.dumps(["2", ""]))
+    moves.last_left(world.client, "ganpipe", "2", "")
     world.gc()
     assert world.numbers() == [2]
     assert [move.reason for move in registry.history(world.uri, "ganpipe")] == ["why 1", "why 2"]

@@ -6,6 +6,8 @@ import os
 import sys
 from typing import Any
 
+import pytest
+
 from ganpipe.registry import CHAMPION
 from tests.collection.world import World
 
@@ -33,6 +35,7 @@ def collect_until(world: World, events: int) -> bool:
     return status == 0
 
 
+@pytest.mark.slow
 def test_killed_at_any_deletion_a_collection_goes_on_where_it_was(world: World) -> None:
     for which in (0, 1):
         world.registered(which)

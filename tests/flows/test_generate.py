@@ -87,7 +87,9 @@ def wait_for(condition: Any, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_a_killed_flow_leaves_no_process_and_the_next_one_goes_on(
     model: Path, tmp_path: Path, repository_root: Path, number: signal.Signals
 ) -> None:

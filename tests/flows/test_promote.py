@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,8 @@ from flows.prefect_server import command, settings, shared_server
 from flows.processes import stop
 from flows.promote import DEPLOYMENT, ask_person
 from ganpipe import registry, tracking, workspace
-from ganpipe.registry import CHAMPION, PREVIOUS, Move
+from ganpipe.registry import CHAMPION, PREVIOUS, Decision, Move
+from ganpipe.registry.audit import now
 from tests.flows.registered import Repository
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -252,11 +254,15 @@ def test_a_candidate_is_asked_about_once(
     repo: Repository, client: SyncPrefectClient, model: str
 ) -> None:
     version = tracking.connect(repo.uri).get_model_version(model, "2")
-    run = ask_person(version, "it passed the gate")
+    passed = Decision(True, "it passed the gate")
+    waiting = Move("waiting", model, "2", "1", "gate", now(), passed.reason, passed)
+    run = ask_person(version, waiting)
     assert run is not None
-    assert ask_person(version, "it passed the gate") == run
+    assert ask_person(version, waiting) == run
     wait(client, run, is_asking)
     assert "it passed the gate" in shown(client, run)[0]
+    # nobody decided, it was registered anew, and waits anew
+    assert ask_person(version, replace(waiting, at=now())) != run
 
 
 def test_deploying_twice_makes_one_of_each(repo: Repository, client: SyncPrefectClient) -> None:

@@ -29,7 +29,7 @@ def told(model: Path, folder: Path, kind: str, *asked: object) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", ["shards", "parquet"])
+@pytest.mark.parametrize("kind", ["shards", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     classy: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -130,6 +130,14 @@ def test_other_files_are_never_touched(plain: Path, tmp_path: Path, make: Make) 
     (tmp_path / "out" / "notes.txt").write_text("the third one is good")
     with pytest.raises(GanpipeError, match=r"holds other files \(notes\.txt\)"):
         make(plain, tmp_path / "out", seed=1, replace=True)
+
+
+def test_a_mount_point_is_refused_before_any_work(plain: Path, make: Make) -> None:
+    (mounted,) = [path for path in (Path("/dev/shm"), Path("/")) if path.is_mount()][:1]  # noqa: S108
+    before = sorted(mounted.parent.iterdir())
+    with pytest.raises(GanpipeError, match=f"{mounted} is a mount point: name a folder in it"):
+        make(plain, mounted)
+    assert sorted(mounted.parent.iterdir()) == before
 
 
 def test_images_that_somebody_changed_are_not_called_whole(

@@ -71,11 +71,15 @@ def test_a_version_needs_no_run_in_mlflow(project: Project) -> None:
 def test_names_that_somebody_else_chose_are_shown_and_never_obeyed(project: Project) -> None:
     known = record(project.uri, project.version(1))
     known["manifest"]["class_counts"] = {"[red]x[/red]\x1b[2J\n": 1}
-    known["model"] = "[bold]ganpipe"
+    known["model"] = "[bold]ganpipe\x1b[2J"
+    known["environment"]["python"] = "[red]3[/red]\x1b[2J"
+    known["aliases"] = ["champion\x1b[2J\r"]
+    known["code"]["commit"] = "abc\x1b]0;title\x07"
     text = printed(known)
     assert "[red]x[/red]" in text
-    assert "\x1b[2J" not in text
-    assert "[bold]ganpipe version 1" in text
+    assert "[red]3[/red]" in text
+    assert not {"\x1b", "\r", "\x07"} & set(text)
+    assert "[bold]ganpipe\\x1b[2J version 1" in text
 
 
 def test_a_version_without_lineage_says_so(project: Project) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
-from ganpipe import params, workspace
+from ganpipe import params, tracking, workspace
 from ganpipe.files import sha256
 from ganpipe.lineage.reproduce import reproduce
-from tests.lineage.tiny import Project, away, changed, dvc, problem
+from ganpipe.params import Params
+from tests.lineage.tiny import Project, away, changed, dvc, problem, write
 
 
 def again(project: Project, number: int = 1, **options: Any) -> Any:
@@ -198,6 +200,36 @@ def test_parameters_that_this_code_does_not_know_are_kept_as_they_are(project: P
         kept.write_text(text, encoding="utf-8")
     assert made.identical
     assert "old:" in (made.workspace / params.PARAMS_FILE).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def older(project: Project) -> Iterator[Any]:
+    """A version of other code, whose parameters are none that this code knows."""
+    code, client = project.repo / "ganpipe", tracking.connect(project.uri)
+    write(code / "__init__.py", "")
+    write(code / "__main__.py", "")  # its `refresh` finds the source as it was
+    version = project.run("train.seed=1")
+    kept = project.kept(version.version) / "lineage" / params.PARAMS_FILE
+    values = yaml.safe_load(kept.read_text(encoding="utf-8"))
+    values["train"]["momentum"] = values["old"] = 1
+    kept.write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert "momentum" in problem(params.load, kept)
+    client.set_model_version_tag("ganpipe", version.version, "ganpipe.params_sha256", sha256(kept))
+    yield project.version(version.version)
+    client.delete_model_version("ganpipe", version.version)
+    shutil.rmtree(code)
+
+
+def test_what_may_differ_is_told_of_an_older_version_too(
+    project: Project, older: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRIFT", "another library")
+    older.tags["ganpipe.numpy"], older.tags["ganpipe.threads"] = "1.0", "64"
+    made = reproduce(project.uri, older, project.repo, from_scratch=True)
+    assert [each.path for each in made.outputs if not each.identical] == ["checkpoints"]
+    threads = Params().train.threads
+    assert made.reasons[0].startswith("numpy: 1.0 then, ")
+    assert made.reasons[1:] == [f"threads: 64 then, {threads} now"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ganpipe import workspace
+from ganpipe.files import sha256
 from ganpipe.lineage import verify
 from ganpipe.lineage.store import opened
 from tests.lineage.tiny import Project, away, changed, problem, write
@@ -144,6 +146,23 @@ def test_code_that_this_repository_has_not_is_named_with_what_to_fetch(
     tags = project.version(2).tags
     assert f"neither commit {tags['ganpipe.git_commit']} nor" in told
     assert f"`git fetch` {tags['ganpipe.git_base']}" in told
+
+
+def test_an_input_from_outside_that_dvc_names_by_its_etag_is_left_out(project: Project) -> None:
+    lock = project.kept(1) / "lineage" / "dvc.lock"
+    text = lock.read_text(encoding="utf-8")
+    version, values = project.version(1), yaml.safe_load(text)
+    outside = {"path": "s3://bucket/images.csv", "etag": "3b83ef96387f14655fc854ddc3c6bd57"}
+    values["stages"]["ingest"]["deps"].append(outside)
+    lock.write_text(yaml.safe_dump(values), encoding="utf-8")
+    version.tags["ganpipe.dvc_lock_sha256"] = sha256(lock)
+    try:
+        assert verify(project.uri, version, project.repo) == []
+        with changed(project.kept(1) / "lineage" / "data" / "source.json"):
+            (told,) = verify(project.uri, version, project.repo)
+    finally:
+        lock.write_text(text, encoding="utf-8")
+    assert told.startswith("data/source.json: "), "what can be looked at is"
 
 
 def test_servers_that_do_not_answer_are_no_verdict(

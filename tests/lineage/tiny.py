@@ -183,7 +183,7 @@ def changed(path: Path) -> Iterator[None]:
     content, mode = path.read_bytes(), path.stat().st_mode
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 1
-    _put(path, damaged, mode)
+    _put(path, bytes(damaged), mode)
     try:
         yield
     finally:

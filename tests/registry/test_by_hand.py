@@ -197,6 +197,7 @@ class Aliases(RuleBasedStateMachine):
             assert self.shelf.champions(self.model) == (self.champion, self.previous)
 
 
+@pytest.mark.slow
 def test_in_any_order_the_aliases_tell_the_truth(shelf: Shelf) -> None:
     Aliases.shelf = shelf
     case = Aliases.TestCase

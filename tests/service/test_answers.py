@@ -79,6 +79,8 @@ def test_each_image_of_any_class_says_which_it_is(service: Service, versions: Ve
         ("image/webp", None),
         ("image/png;q=0", None),
         ("image/png;q=1.1.1", "png"),
+        ("image/png;q=.", "png"),
+        ("image/png;q=.1, application/zip;q=0.2", "zip"),
     ],
 )
 def test_the_header_accept_chooses_a_format(accept: str, wanted: str | None) -> None:
@@ -90,6 +92,7 @@ def test_an_accept_that_nothing_fits_is_told_what_does(service: Service) -> None
         return httpx.post(f"{service.address}/generate", json={}, headers={"Accept": accept})
 
     assert ask("application/zip").headers["content-type"] == "application/zip"
+    assert ask("image/png;q=.").headers["content-type"] == "image/png"
     refused = ask("video/mp4")
     assert refused.status_code == 406
     assert "image/png, application/zip, application/json" in refused.json()["detail"]
@@ -108,7 +111,10 @@ def test_an_accept_that_nothing_fits_is_told_what_does(service: Service) -> None
         ({"seed": 2**63}, 400, f"seed={2**63}"),
         ({"truncation": 0}, 400, "truncation=0"),
         ({"truncation": 1.5}, 400, "truncation=1.5"),
-        ({"label": "whale"}, 400, "whale.*cat, dog"),
+        ({"label": "whale"}, 400, "^label=whale: .*cat, dog"),
+        ({"label": "²"}, 400, "^label=²: .*cat, dog"),
+        ({"label": "9" * 5000}, 400, "^label=9+…9+: .*cat, dog"),
+        ({"label": "3"}, 400, "^label=3: "),
         ({"label": 3}, 400, "label=3"),
         ({"label": -2}, 400, "label=-2"),
         ({"format": "gif"}, 422, "'png', 'zip' or 'json'"),

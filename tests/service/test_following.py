@@ -110,6 +110,7 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one(serve: Serve, tmp_p
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_while_mlflow_is_down_the_model_that_is_loaded_stays(
     serve: Serve, mlflow_server: MlflowServer, free_port: int, tmp_path: Path
 ) -> None:

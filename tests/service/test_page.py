@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,8 +101,23 @@ def test_seed_class_truncation_and_number_decide_what_is_shown(
     images = generate(versions.generators["1"], 5, 7, label=2, truncation=0.5)
     shown = [base64.b64decode(each.partition(",")[2]) for each in sources(page)]
     assert shown == [png_bytes(image) for image in images]
-    assert page.get_attribute("#grid img", "alt") == "1: <b>owl</b>"
+    assert page.get_attribute("#grid img", "alt") == f"1: {CLASSES[2]}"
     assert page.text_content("#version") == "version 1"
+
+
+def test_the_command_beside_the_images_can_be_pasted_into_a_shell(
+    browser: Browser, service: Service, wrong: list[str], tmp_path: Path
+) -> None:
+    page = opened(browser, service, wrong)
+    page.fill("#seed", "7")
+    page.select_option("#label", CLASSES[2])
+    expect(page.locator("#told")).to_have_text("16 images of seed 7")
+    command = page.text_content("#curl")
+    assert command is not None
+    assert "'" in CLASSES[2]
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    expected = service.ask(n=16, seed=7, label=CLASSES[2], format="png").content
+    assert (tmp_path / "grid.png").read_bytes() == expected
 
 
 def test_the_grid_and_the_images_can_be_saved(

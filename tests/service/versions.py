@@ -13,7 +13,7 @@ from ganpipe.networks import save_generator as write_generator
 from ganpipe.params import Params
 
 NAME = "painter"
-CLASSES = ["cat", "dog", "<b>owl</b>"]
+CLASSES = ["cat", "dog", "<b>it's</b>"]
 
 
 def small(pixels: int = 8) -> NetworkConfig:

@@ -91,7 +91,8 @@ def _verdict(
     below = change < 0
     mine = _reach(measure.value, measure.low, measure.high, up=below)
     theirs = _reach(champion, measure.champion_low, measure.champion_high, up=not below)
-    if mine is not None and abs(change) <= math.hypot(mine, theirs or 0.0):
+    known = [reach for reach in (mine, theirs) if reach is not None]
+    if known and abs(change) <= math.hypot(*known):
         return "unclear"
     if mine is None or measure.better == "neither":
         return "different"
