@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-from mlflow.entities.model_registry import ModelVersion
+from typing import TYPE_CHECKING
 
 from flows.artifacts import MAX_PICTURE_CHARACTERS, inline_picture
 from ganpipe import registry
@@ -16,7 +15,11 @@ from ganpipe.evaluation.report import Memorisation, Report
 from ganpipe.evaluation.report.markdown import markdown
 from ganpipe.registry import Decision, Evaluation
 
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
 PICTURE = "samples.png"
+WIDE, NARROW = 480, 160  # pixels of each picture: on a run's page, and in Prefect's form
 PASSED = {True: "pass", False: "**fail**"}
 
 
@@ -26,8 +29,12 @@ def comparison(
     champion: ModelVersion | None,
     decision: Decision,
     missing: Sequence[str],
+    width: int = WIDE,
 ) -> str:
-    """Markdown: samples of both, every rule of the gate, what verify misses, all numbers."""
+    """Markdown: samples of both, every rule of the gate, what verify misses, all numbers.
+
+    Each picture is at most `width` pixels wide: wider ones hide the other in a narrow form.
+    """
     ours = registry.evaluation_of(uri, version)
     theirs = champion and ours and registry.evaluation_of(uri, champion, ours.protocol)
     # its samples are worth seeing whatever they were measured by
@@ -35,23 +42,24 @@ def comparison(
     shown = {f"version {version.version}": ours}
     if champion is not None:
         shown[f"champion, version {champion.version}"] = seen or None
-    parts = [_pictures(uri, shown), _gate(decision), _verify(missing)]
+    parts = [_pictures(uri, shown, width), _gate(decision), _verify(missing)]
     if ours is not None:
         parts.append(_numbers(version, ours, champion, theirs or None))
     return "\n".join(parts)
 
 
-def _pictures(uri: str, shown: dict[str, Evaluation | None]) -> str:
+def _pictures(uri: str, shown: dict[str, Evaluation | None], width: int) -> str:
     """One row of pictures, which together are as large as Prefect's database should take."""
     limit = MAX_PICTURE_CHARACTERS // len(shown)
-    cells = [_picture(uri, each, limit) for each in shown.values()]
+    cells = [_picture(uri, each, limit, width) for each in shown.values()]
     rows = (list(shown), ["---"] * len(cells), cells)
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def _picture(uri: str, evaluation: Evaluation | None, limit: int) -> str:
+def _picture(uri: str, evaluation: Evaluation | None, limit: int, width: int) -> str:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
+    from PIL import Image
 
     if evaluation is None:
         return "it carries no report"
@@ -61,7 +69,11 @@ def _picture(uri: str, evaluation: Evaluation | None, limit: int) -> str:
             found = download_artifacts(artifact_uri=place, dst_path=folder, tracking_uri=uri)
         except (MlflowException, OSError):
             return f"{place} is gone"
-        return f"![samples]({inline_picture(Path(found), limit)})"
+        shown = Path(folder) / f"shown-{PICTURE}"
+        with Image.open(found) as picture:
+            picture.thumbnail((width, 100 * width), Image.Resampling.LANCZOS)
+            picture.save(shown)
+        return f"![samples]({inline_picture(shown, limit)})"
 
 
 def _gate(decision: Decision) -> str:

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.comparison import comparison
+from flows.comparison import NARROW, WIDE, comparison
 from flows.locks import promotion_lock
 from flows.registry_events import emit_move
 from flows.stage import failed
@@ -177,19 +177,17 @@ def _ask(
     form: type[Approval] = Approval
     if key not in _asked():
         shown = registry.find(there.uri, version, there.model)
-        told = comparison(
-            there.uri,
-            shown,
-            registry.find(there.uri, champion, there.model) if champion else None,
-            _judge(there, version),
-            there.verify(shown),
-        )
+        other = registry.find(there.uri, champion, there.model) if champion else None
+        decision, missing = _judge(there, version), there.verify(shown)
         title = f"{'Roll back to' if action == 'rollback' else 'Promote'} {there.model} version "
         title += f"{version}?"
         why = f"Asked because: {reason}\n\n" * bool(reason.strip())
-        text = f"# {title}\n\n{why}{told}"
-        create_markdown_artifact(text, key="comparison", description=title)
-        form = Approval.with_initial_data(description=text)
+        page, narrow = (
+            f"# {title}\n\n{why}{comparison(there.uri, shown, other, decision, missing, width)}"
+            for width in (WIDE, NARROW)
+        )
+        create_markdown_artifact(page, key="comparison", description=title)
+        form = Approval.with_initial_data(description=narrow)
     get_run_logger().info(
         "waiting up to %g hours, without a process: look at the artifact `comparison` of this run, "
         "then press Resume and decide",

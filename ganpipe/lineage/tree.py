@@ -14,6 +14,8 @@ HASH = 12
 MOST = 12
 PATCHED = "+++ b/"
 
+NO_BREAK = "\u00a0"  # between a number and its unit, which `shown` would spell out
+
 
 def tree(record: Mapping[str, Any]) -> Tree:
     """The tree of what `record.record` knows."""
@@ -51,7 +53,7 @@ def _source(record: Mapping[str, Any]) -> list[str]:
     if not source:
         return ["not known"]
     place = record["params"].get("data.path") or source["source"]
-    told = f"{place}: {source['count']:,} files, {size(source['bytes'])}"
+    told = f"{place}: {source['count']:,} files, {size(source['bytes'])}".replace(NO_BREAK, " ")
     return [told, f"fingerprint {source['digest'][:HASH]}"]
 
 

@@ -32,6 +32,7 @@ def test_lineage_prints_a_tree_or_json(call, project: Project) -> None:  # type:
     code, text = call("lineage", "2")
     assert code == 0
     assert "ganpipe version 2" in text
+    assert "\\xa0" not in text  # a space that people see as one
     _, text = call("lineage", "models:/ganpipe/1", "--json")
     assert json.loads(text)["version"] == "1"
     with pytest.raises(GanpipeError, match="no version 7: versions 1, 2"):

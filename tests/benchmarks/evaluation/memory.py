@@ -147,7 +147,7 @@ def main(kind: str, count: int, folder: Path, threads: int) -> None:
     reals = stored.read(folder / REALS)
     with silence():
         if kind == HEADLINE:
-            known = Reference(folder, moments_of(reals), {"samples": count}, {})
+            known = Reference(folder, moments_of(reals), {"samples": count}, {}, {})
             distance(generator, known, extractor, SEED)
         else:
             work = folder / f"work-{count}"
