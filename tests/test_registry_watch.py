@@ -25,6 +25,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_move_by_hand_is_noticed_and_an_outage_told_once(
     tmp_path: Path,
     repository_root: Path,

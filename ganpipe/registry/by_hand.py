@@ -92,6 +92,8 @@ def settle(
         if verify is not None:
             decision = decision.beside(verified(verify, version))
         planned = replace(planned, decision=decision)
+        if _look(client, model) != seen:  # moved again while this one was judged
+            return settle(client, uri, model, rules, margin, verify)
     return moves.move(client, planned)
 
 

@@ -77,7 +77,8 @@ def _carry_out(client: MlflowClient, planned: Move) -> Move:
     there = aliases(client, model)
     if there.get(PREVIOUS) == new:  # else both aliases would name it for a moment
         client.delete_registered_model_alias(model, PREVIOUS)
-    client.set_registered_model_alias(model, CHAMPION, new)
+    if there.get(CHAMPION) != new:  # else somebody put it there, and may put it elsewhere by now
+        client.set_registered_model_alias(model, CHAMPION, new)
     if old:
         client.set_registered_model_alias(model, PREVIOUS, old)
     there = aliases(client, model)

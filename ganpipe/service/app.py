@@ -28,7 +28,7 @@ from ganpipe.service.metrics import Counted, Measures
 from ganpipe.service.models import Models, Served
 from ganpipe.service.queue import FullError, GoneError, WorkQueue
 
-PAGE = Path(__file__).parent / "page.html"
+PAGE, DOCS = (Path(__file__).parent / name for name in ("page.html", "docs.html"))
 PAGE_POLICY = (
     "default-src 'none'; img-src data:; connect-src 'self'; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -78,7 +78,7 @@ def build(
         version=__version__,
         description=f"Images of a trained generator, at most {most:,} for each request.",
         lifespan=following,
-        docs_url=None,  # these pages load their scripts from elsewhere
+        docs_url=None,  # those pages load their scripts from elsewhere
         redoc_url=None,
     )
     app.add_middleware(LimitedBody)
@@ -89,6 +89,10 @@ def build(
     @app.get("/", include_in_schema=False)
     def page() -> Response:
         return FileResponse(PAGE, headers={"Content-Security-Policy": PAGE_POLICY})
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return FileResponse(DOCS, headers={"Content-Security-Policy": PAGE_POLICY})
 
     @app.get("/health")
     def health() -> dict[str, Any]:

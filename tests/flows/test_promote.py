@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -277,3 +279,30 @@ def test_deploying_twice_makes_one_of_each(repo: Repository, client: SyncPrefect
     assert (limit.limit, limit.active) == (1, True)
     form = client.read_deployment_by_name(DEPLOYMENT)
     assert form.parameters == {"model": "ganpipe", "approval": "auto"}
+
+
+def test_a_command_on_a_terminal_tells_the_server_too(
+    repo: Repository, client: SyncPrefectClient, model: str
+) -> None:
+    url = str(client.api_url)
+    env = {**workspace.environment(repo.folder), **settings(repo.state, url)}
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ganpipe",
+        "promote",
+        "2",
+        "--reason",
+        "by hand of a shell",
+    ]
+    done = subprocess.run(
+        [*command, "--model", model], cwd=repo.folder, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "version 2 became champion after version 1" in done.stdout
+    deadline = time.monotonic() + 30
+    while not (found := events(client, "ganpipe.model.promoted", model)):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert (found[0]["version"], found[0]["reason"]) == ("2", "by hand of a shell")

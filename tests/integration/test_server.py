@@ -227,6 +227,7 @@ def test_what_the_user_can_mend_ends_a_run_with_its_message_and_no_traceback(rep
     assert processes_of(repo) == []
 
 
+@pytest.mark.slow
 def test_make_ui_leaves_others_alone_and_serves_a_database_of_the_user(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,24 @@ def test_a_rollback_after_an_unnoticed_move_goes_to_who_really_was_champion(shel
     ]
 
 
+def test_an_alias_that_is_moved_again_while_it_is_judged_stays_where_it_was_put(
+    shelf: Shelf,
+) -> None:
+    prepared(shelf, "twice")
+    by_hand(shelf, "twice", "4")
+
+    def judged(found: Any) -> list[str]:
+        if str(found.version) == "4":
+            by_hand(shelf, "twice", "3")
+        return []
+
+    move = shelf.reconcile("twice", verify=judged)
+    assert move is not None
+    assert (move.version, move.previous) == ("3", "2")
+    assert shelf.champions("twice") == ("3", "2")
+    assert shelf.reconcile("twice") is None
+
+
 def test_the_first_champion_may_be_made_by_hand(shelf: Shelf) -> None:
     shelf.add("first by hand", told(40.0))
     assert shelf.reconcile("first by hand") is None

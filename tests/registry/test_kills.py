@@ -157,6 +157,7 @@ def test_of_two_who_promote_at_once_one_wins_and_the_other_is_told(shelf: Shelf)
     assert [move.version for move in registry.history(shelf.uri, model)] == ["1", winner]
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_a_server_that_goes_away_loses_nothing(
     tmp_path: Path,

@@ -191,7 +191,6 @@ def test_health_measures_and_descriptions(service: Service) -> None:
     assert set(described["paths"]) == {"/generate", "/health", "/metrics", "/model"}
     fields = described["components"]["schemas"]["Wanted"]["properties"]
     assert set(fields) == {"n", "seed", "label", "truncation", "format"}
-    assert httpx.get(f"{service.address}/docs").status_code == 404  # it loads from elsewhere
 
 
 def measures(service: Service) -> dict[str, float]:

@@ -180,3 +180,16 @@ def test_what_the_service_refuses_is_told(
     page.click("#again")
     page.wait_for_selector("#told:not(.bad)")
     assert len(sources(page)) == 16
+
+
+def test_how_to_ask_is_told_on_a_page_of_its_own(
+    browser: Browser, service: Service, wrong: list[str]
+) -> None:
+    page = opened(browser, service, wrong, 360)
+    page.get_by_text("For programs").click()
+    page.get_by_role("link", name="How to ask").click()
+    told = page.locator("section", has=page.get_by_role("heading", name="POST /generate"))
+    expect(told.locator("dt", has_text="truncation")).to_be_visible()
+    for each in ("n", "seed", "label", "format", "400", "503"):
+        expect(told.locator("dt").get_by_text(each, exact=True)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

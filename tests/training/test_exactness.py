@@ -288,6 +288,7 @@ def test_what_does_not_matter_is_where_states_are_copied():
     assert {"state_url"} == NO_MATTER
 
 
+@pytest.mark.slow
 def test_another_reference_never_picks_up_this_state(dataset, tmp_path):
     """The best is chosen by it."""
     data, reference = Dataset(dataset), dataset.parent / "reference" / STATISTICS
