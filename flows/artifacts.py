@@ -1,4 +1,4 @@
-"""What a run shows in Prefect: a bar for each running stage, and a report with its picture."""
+"""Artifacts on a run's page in Prefect: bars, Markdown that changes in place, inlined pictures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,69 @@ from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.exceptions import PrefectHTTPStatusError
-
-from ganpipe.data.report import PAGE, PICTURE, SUMMARY
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.runtime import flow_run as runtime
 
 SECONDS_BETWEEN_UPDATES = 2.0
+SECONDS_AFTER_AN_OUTAGE = 30.0
 MAX_PICTURE_CHARACTERS = 150_000  # of the data URI: it is stored in Prefect's database
+
+
+class MarkdownInPlace:
+    """One Markdown artifact of a flow run, which changes instead of gaining versions.
+
+    A flow run that is tried again finds the one that it has.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._artifact: UUID | None = None
+
+    def show(self, text: str, description: str, *, make: bool = True) -> None:
+        """Show the text from now on; without `make` only where there is such an artifact already.
+
+        The work goes on where Prefect does not take it.
+        """
+        try:
+            with get_client(sync_client=True) as client:
+                if self._artifact is None:
+                    self._artifact = self._find(client)
+                if self._artifact is not None:
+                    change = ArtifactUpdate(data=text, description=description)
+                    client.update_artifact(self._artifact, change)
+                    return
+            if not make:
+                return
+            made = create_markdown_artifact(text, key=self.key, description=description)
+            self._artifact = cast(UUID, made)  # a coroutine only where a loop runs
+        except ObjectNotFound:
+            self._artifact = None  # somebody deleted it
+        except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+            get_run_logger().warning(
+                "Prefect does not show the %s of this run: %s", self.key, error
+            )
+
+    def _find(self, client: SyncPrefectClient) -> UUID | None:
+        if runtime.id is None:
+            return None
+        wanted = ArtifactFilter(
+            key=ArtifactFilterKey(any_=[self.key]),
+            flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(runtime.id)]),
+        )
+        found = client.read_artifacts(artifact_filter=wanted, limit=1)
+        return found[0].id if found else None
 
 
 class StageProgress:
@@ -51,8 +107,11 @@ class StageProgress:
                 self._artifact = cast(UUID, artifact)  # a coroutine only where a loop runs
             else:
                 update_progress_artifact(self._artifact, percent, description=description)
+        except ObjectNotFound:
+            self._artifact = None  # somebody deleted it
         except (httpx.HTTPError, PrefectHTTPStatusError) as error:
             # hours of training must not end because a bar could not move
+            self._updated = time.monotonic() + SECONDS_AFTER_AN_OUTAGE
             get_run_logger().warning(
                 "Prefect did not take the progress of %s: %s", self.stage, error
             )
@@ -83,33 +142,3 @@ def _webp(picture: Any, options: dict[str, Any]) -> bytes:
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def data_markdown(workspace: Path, mlflow_run: str) -> str:
-    """What a run learns from: the summary of its data, with the picture in it."""
-    folder = workspace / "data" / "report"
-    summary = (folder / SUMMARY).read_text(encoding="utf-8")
-    picture = inline_picture(folder / PICTURE)
-    return (
-        f"{summary.replace(f'({PICTURE})', f'({picture})', 1)}\n"
-        f"Of this run: `{folder / PAGE}`; once it has ended, also `data/{PAGE}` among the "
-        f"artifacts of MLflow run {mlflow_run}.\n"
-    )
-
-
-def report_markdown(workspace: Path, title: str, facts: dict[str, str], told: str) -> str:
-    """The report of a finished run: `facts`, its samples, and what the evaluation told."""
-    picture = inline_picture(workspace / "report" / "samples.png")
-    rows = [("run", ""), ("---", "---")]
-    rows += [(name, value.replace("|", "\\|")) for name, value in facts.items()]
-    _, _, rest = told.partition("\n")  # its own title
-    return "\n".join(
-        [
-            f"# {title}",
-            "",
-            *(f"| {left} | {right} |" for left, right in rows),
-            "",
-            f"![samples]({picture})",
-            rest,
-        ]
-    )

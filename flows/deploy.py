@@ -1,47 +1,76 @@
-"""Puts what infra/ describes on a Prefect server: deployments, the lock, automations."""
+"""Puts what infra/ describes on a Prefect server: deployments, limits, automations.
+
+What somebody edited on the server stays, unless it is asked for: ganpipe keeps what it last
+wrote to a deployment in a Prefect variable, so an edit is told from an old default.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from flows.automations import automate
+from flows.edits import MISSING, Edit, merge
 from ganpipe import params
 from ganpipe.errors import GanpipeError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 DEPLOYMENTS = "infra/prefect.yaml"
 AUTOMATIONS = "infra/automations.yaml"
+WORKER_PYTHON = "GANPIPE_PYTHON"  # which Python the worker of this machine runs flows with
 
 
-def deploy(repo: Path, work_pool: str, env: Mapping[str, str]) -> None:
-    """Make the work pool and the lock where they are missing; create or update all the rest.
+def deploy(repo: Path, work_pool: str, env: Mapping[str, str], replace: bool = False) -> list[str]:
+    """Make what is missing on the server and update the rest; a line for each thing to know of.
 
-    `env` names the server (PREFECT_API_URL) and the checkout that its worker runs
-    (GANPIPE_REPOSITORY). Raises GanpipeError with Prefect's own message.
+    Defaults and schedules that were edited on the server stay and are named, or, with `replace`,
+    are named and replaced. `env` names the server (PREFECT_API_URL) and the checkout that its
+    worker runs (GANPIPE_REPOSITORY). Killed at any point, it is completed by the next one.
+    Raises GanpipeError with Prefect's own message.
     """
     values = params.load(repo / params.PARAMS_FILE)
-    pool = ("work-pool", "create", work_pool, "--type", "process")
-    _prefect(repo, env, *pool, tolerate="already exists")
-    file = ("--prefect-file", DEPLOYMENTS)
-    _prefect(repo, env, "--no-prompt", "deploy", "--all", *file)
+    env = {WORKER_PYTHON: sys.executable, **env}
     from prefect.client.orchestration import get_client
 
+    from flows.limits import free_leaks, size_slots
     from flows.locks import make_limit
 
     make_limit()
     with get_client(sync_client=True) as client:
-        _fill(client, repo, values)
-        automate(client, repo / AUTOMATIONS)
+        _make_pool(client, repo, env, work_pool)
+        return [
+            *size_slots(client, replace),
+            *_deployments(client, repo, env, values, replace),
+            *automate(client, repo / AUTOMATIONS),
+            *free_leaks(client),
+        ]
 
 
-def _prefect(repo: Path, env: Mapping[str, str], *arguments: str, tolerate: str = "") -> None:
+def _make_pool(
+    client: SyncPrefectClient, repo: Path, env: Mapping[str, str], work_pool: str
+) -> None:
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        client.read_work_pool(work_pool)
+    except ObjectNotFound:
+        try:
+            _prefect(repo, env, "work-pool", "create", work_pool, "--type", "process")
+        except GanpipeError as error:
+            if "already exists" not in str(error):  # a worker that starts makes it, too
+                raise
+
+
+def _prefect(repo: Path, env: Mapping[str, str], *arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=repo,
@@ -51,7 +80,7 @@ def _prefect(repo: Path, env: Mapping[str, str], *arguments: str, tolerate: str 
         text=True,
     )
     output = f"{done.stdout}\n{done.stderr}".strip()
-    if done.returncode != 0 and not (tolerate and tolerate in output):
+    if done.returncode != 0:
         raise GanpipeError(f"`prefect {' '.join(arguments)}` failed in {repo}:\n{output}")
 
 
@@ -61,44 +90,148 @@ def _promotion(values: params.Params) -> dict[str, Any]:
     return {"model": values.registration.model, "approval": approval}
 
 
+# what their forms show of params.yaml; prefect.yaml cannot read another file
 FORMS: dict[str, Callable[[params.Params], dict[str, Any]]] = {
     "train": params.Params.dump,
     "promote": _promotion,
 }
 
 
-def _fill(client: SyncPrefectClient, repo: Path, values: params.Params) -> None:
-    """Show params.yaml in the forms; prefect.yaml cannot read another file.
-
-    Only in those that it names: others on the server may have a flow of the same name.
-    """
-    from prefect.client.schemas.actions import DeploymentUpdate
-
-    named = yaml.safe_load((repo / DEPLOYMENTS).read_text(encoding="utf-8"))["deployments"]
-    for each in named:
+def _deployments(
+    client: SyncPrefectClient,
+    repo: Path,
+    env: Mapping[str, str],
+    values: params.Params,
+    replace: bool,
+) -> Iterator[str]:
+    """Only those that prefect.yaml names: others may have deployments of the same flows."""
+    described = yaml.safe_load((repo / DEPLOYMENTS).read_text(encoding="utf-8"))
+    written: dict[str, dict[str, Any]] = {}
+    lines = []
+    for each in described["deployments"]:
         flow = each["entrypoint"].rpartition(".")[2]
-        if flow not in FORMS:
+        name = f"{flow}/{each['name']}"
+        form = FORMS[flow](values) if flow in FORMS else {}
+        wanted = {"parameters": form | each.get("parameters", {}), "schedules": _planned(each)}
+        written[name] = wanted
+        there = read(client, name)
+        if there is None:
+            each["parameters"] = wanted["parameters"]
+            lines.append(f"made {name}{_paused(wanted['schedules'])}")
             continue
-        deployment = client.read_deployment_by_name(f"{flow}/{each['name']}")
-        filled = DeploymentUpdate(parameters=FORMS[flow](values))
-        client.update_deployment(deployment.id, filled)
+        applied = _applied(client, name)
+        now = dict(there.parameters)
+        each["parameters"], edits = merge(wanted["parameters"], now, applied["parameters"], replace)
+        lines += _told(name, edits, replace)
+        # Prefect would take away the schedules that were added on the server
+        each.pop("schedules", None)
+        edits = list(_schedule(client, there, wanted["schedules"], applied["schedules"], replace))
+        lines += _told(f"{name}: the schedule", edits, replace)
+    with TemporaryDirectory(prefix="ganpipe-deploy-") as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+        try:
+            _prefect(repo, env, "--no-prompt", "deploy", "--all", "--prefect-file", str(file))
+        except GanpipeError as error:
+            # one of them may be of a parameter that is no more
+            kept = [line for line in lines if line.startswith("kept")]
+            raise GanpipeError("\n".join([str(error), *kept])) from None
+    for name, wanted in written.items():
+        _remember(client, name, wanted)
+    yield from lines
 
 
-def automate(client: SyncPrefectClient, file: Path) -> None:
-    """Create the automations of a file, or update those that have their names.
+def read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """The deployment `flow/name`; None where the server has it not."""
+    from prefect.exceptions import ObjectNotFound
 
-    One that was switched off on the server stays off.
-    """
-    from prefect.events.schemas.automations import AutomationCore
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
 
-    for described in yaml.safe_load(file.read_text(encoding="utf-8"))["automations"]:
-        for action in described["actions"]:
-            if name := action.pop("deployment", None):
-                action["deployment_id"] = str(client.read_deployment_by_name(name).id)
-        wanted = AutomationCore.model_validate(described)
-        known = client.read_automations_by_name(wanted.name)
-        if not known:
-            client.create_automation(wanted)
+
+def _planned(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """Its schedules by their slugs."""
+    return {
+        each["slug"]: {"cron": each["cron"], "timezone": each["timezone"], "active": each["active"]}
+        for each in deployment.get("schedules", ())
+    }
+
+
+def _schedule(
+    client: SyncPrefectClient,
+    there: DeploymentResponse,
+    wanted: Mapping[str, Any],
+    applied: Mapping[str, Any],
+    replace: bool,
+) -> Iterator[Edit]:
+    """Bring the schedules of a deployment to what they should be; yields what was edited there."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    # those without a slug were made by hand, on the server
+    known = {each.slug: each for each in there.schedules if each.slug}
+    now = {
+        slug: {
+            # an interval in place of a cron is an edit, too
+            "cron": getattr(each.schedule, "cron", str(each.schedule)),
+            "timezone": getattr(each.schedule, "timezone", None),
+            "active": each.active,
+        }
+        for slug, each in known.items()
+    }
+    merged, edits = merge(wanted, now, applied, replace)
+    for slug in [*merged, *(slug for slug in now if slug not in merged)]:
+        plan = merged.get(slug)
+        if plan == now.get(slug):
             continue
-        wanted.enabled = known[0].enabled
-        client.update_automation(known[0].id, wanted)
+        if plan is None:
+            client.delete_deployment_schedule(there.id, known[slug].id)
+            continue
+        cron = CronSchedule(cron=plan["cron"], timezone=plan["timezone"])
+        if slug in known:
+            client.update_deployment_schedule(there.id, known[slug].id, plan["active"], cron)
+        else:
+            made = DeploymentScheduleCreate(schedule=cron, active=plan["active"], slug=slug)
+            client.create_deployment_schedules(there.id, [made])
+    yield from edits
+
+
+def _paused(schedules: Mapping[str, Any]) -> str:
+    off = [slug for slug, plan in schedules.items() if not plan["active"]]
+    return f", its schedule {', '.join(off)} switched off" if off else ""
+
+
+def _told(name: str, edits: list[Edit], replace: bool) -> Iterator[str]:
+    for edit in edits:
+        here, there = ("nothing" if each is MISSING else each for each in (edit.here, edit.there))
+        if replace:
+            yield f"replaced {name} {edit.key}: {here} (edited on the server: {there})"
+        else:
+            yield (
+                f"kept {name} {edit.key}: {there} (edited on the server; here: {here}; "
+                "`ganpipe deploy --replace` replaces it)"
+            )
+
+
+def _variable(name: str) -> str:
+    return "ganpipe_deployed_" + name.replace("/", "_").replace("-", "_")
+
+
+def _applied(client: SyncPrefectClient, name: str) -> dict[str, Any]:
+    """What ganpipe last wrote to a deployment."""
+    found = client.read_variable_by_name(_variable(name))
+    value = found.value if found is not None and isinstance(found.value, dict) else {}
+    return {key: dict(value.get(key, {})) for key in ("parameters", "schedules")}
+
+
+def _remember(client: SyncPrefectClient, name: str, wanted: dict[str, Any]) -> None:
+    from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+
+    known = client.read_variable_by_name(_variable(name))
+    if known is None:
+        about = {"name": _variable(name), "value": wanted, "tags": ["ganpipe"]}
+        client.create_variable(VariableCreate.model_validate(about))
+    elif known.value != wanted:
+        client.update_variable(VariableUpdate(name=_variable(name), value=wanted))

@@ -10,17 +10,21 @@ Prefect reads its environment when it is imported, so this module does not impor
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlsplit
+from urllib.request import Request
 
 from flows import processes, services
 from ganpipe import addresses
+from ganpipe.addresses import opener
 from ganpipe.errors import GanpipeError
 from ganpipe.files import read_json, write_json
 from ganpipe.processes import is_alive, started
@@ -38,6 +42,8 @@ def settings(state: Path, url: str) -> dict[str, str]:
         # a server of the user's own may need the login in the user's own PREFECT_HOME
         values["PREFECT_HOME"] = str(state / "prefect")
         values[addresses.OWN_PREFECT] = url
+    # seconds; an automation takes a run that was silent for some of them for dead
+    values["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = "30"
     return values | {"DO_NOT_TRACK": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
 
@@ -62,7 +68,12 @@ def shared_server(state: Path, port: int = 0) -> Iterator[str]:
         with (home / "start.lock").open("a") as start:
             fcntl.flock(start, fcntl.LOCK_EX)
             fcntl.flock(users, fcntl.LOCK_SH)
-            url = _running(home) or _start(state, port)
+            url = _running(home)
+            if url is None:
+                alone = _alone(users)
+                url = _start(state, port)
+                if alone:
+                    _crash_what_ran(url)
         if port and urlsplit(url).port != port:
             raise GanpipeError(
                 f"this checkout's Prefect server runs at {url} already, for another command: "
@@ -108,6 +119,34 @@ def _start(state: Path, port: int) -> str:
     return url
 
 
+def _alone(users: IO[str]) -> bool:
+    """Whether no other process lives that used an earlier server; keeps a shared lock."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        fcntl.flock(users, fcntl.LOCK_SH)
+    return True
+
+
+def _crash_what_ran(url: str) -> None:
+    """Mark the runs that went down with an earlier server: nothing else would ever tell."""
+    active = {"state": {"type": {"any_": ["RUNNING", "CANCELLING", "PENDING"]}}}
+    told = "its process and this server went down while it ran"
+    state = {"type": "CRASHED", "name": "Crashed", "message": told}
+    for run in _call(f"{url}/flow_runs/filter", {"flow_runs": active}):
+        _call(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+
+
+def _call(url: str, body: dict[str, Any]) -> Any:
+    request = Request(url, json.dumps(body).encode(), {"content-type": "application/json"})  # noqa: S310
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        request.add_header("authorization", f"Basic {b64encode(login.encode()).decode()}")
+    with opener(url).open(request, timeout=30) as response:
+        return json.load(response)
+
+
 def _running(home: Path) -> str | None:
     """The URL of this checkout's server, or None when none runs."""
     record = _record(home)
@@ -116,6 +155,8 @@ def _running(home: Path) -> str | None:
     url = str(record["url"])
     deadline = time.monotonic() + 30.0
     while (problem := services.no_answer(f"{url}/health")) is not None:
+        if not is_alive(record):  # its guard had let go of the lock, and was about to end
+            return None
         if time.monotonic() > deadline:
             raise GanpipeError(
                 f"this checkout's Prefect server at {url} does not answer ({problem}): "

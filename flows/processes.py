@@ -4,6 +4,7 @@
 of its own and ends all of its descendants when
 
 - the guard's stdin ends: the parent closed it, or died, even by SIGKILL;
+- with `--with-parent`, instead, the parent died: a Prefect worker gives its flows its own stdin;
 - the guard is asked to stop by a signal;
 - the command itself ends and leaves others behind;
 - with `users`, nobody holds the lock on that file any more.
@@ -87,13 +88,12 @@ def _request_stop(_signal: int, _frame: FrameType | None) -> None:
     raise _Stop
 
 
-def _guard(command: list[str], users: Path | None, patience: float) -> int:
+def _guard(command: list[str], watch: tuple[Any, ...], patience: float) -> int:
     _adopt_orphans()
     for number in STOP_SIGNALS:
         signal.signal(number, _request_stop)
     try:
         child = subprocess.Popen(command, start_new_session=True)
-        watch = (_wait_for_end_of_stdin,) if users is None else (_wait_for_users, users)
         threading.Thread(target=_run_then_stop, args=watch, daemon=True).start()
         code = child.wait()
     except _Stop:
@@ -113,6 +113,12 @@ def _run_then_stop(wait: Any, *arguments: Any) -> None:
 def _wait_for_end_of_stdin() -> None:
     while os.read(0, 4096):
         pass
+
+
+def _wait_for_end_of_parent(parent: int) -> None:
+    # not PR_SET_PDEATHSIG, which comes as soon as the thread that started the guard ends
+    while os.getppid() == parent:
+        time.sleep(0.25)
 
 
 def _wait_for_users(path: Path) -> None:
@@ -153,12 +159,19 @@ def _descendants() -> list[Any]:
 
 
 def main() -> int:
+    parent = os.getppid()
     parser = argparse.ArgumentParser(description="Run a command and end it with its parent.")
     parser.add_argument("--users", type=Path)
+    parser.add_argument("--with-parent", action="store_true")
     parser.add_argument("--patience", type=float, default=PATIENCE)
     parser.add_argument("command", nargs="+")
     arguments = parser.parse_args()
-    return _guard(arguments.command, arguments.users, arguments.patience)
+    watch: tuple[Any, ...] = (_wait_for_end_of_stdin,)
+    if arguments.users is not None:
+        watch = (_wait_for_users, arguments.users)
+    elif arguments.with_parent:
+        watch = (_wait_for_end_of_parent, parent)
+    return _guard(arguments.command, watch, arguments.patience)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,8 @@ def _start_all(
     env = {**environment(repo), **prefect_server.settings(state, prefect_url)}
     env["GANPIPE_REPOSITORY"] = str(repo)
     stack.enter_context(_variables(env))
-    apply(repo, WORK_POOL, env)
+    for line in apply(repo, WORK_POOL, env):
+        _say(line)
     for child in children:
         child.wait_for(f"{mlflow_url}/health")
     stack.callback(addresses.write(state, prefect_url, mlflow_url).unlink, missing_ok=True)
@@ -175,12 +176,18 @@ def _start_mlflow(repo: Path, state: Path, port: int, store: str) -> services.Se
     return services.start("the MLflow server", command, state=state, cwd=state, env=env)
 
 
-def deploy(repo: Path) -> None:
-    """Apply infra/prefect.yaml to the server of $PREFECT_API_URL, else of this checkout."""
+def deploy(repo: Path, replace: bool = False) -> None:
+    """Apply infra/ to the server of $PREFECT_API_URL, else of this checkout, and print what it did.
+
+    With `replace`, also where somebody edited a default or a schedule on the server.
+    """
     from flows.deploy import deploy as work
 
-    with embedded(state_folder(repo)):
-        work(repo, WORK_POOL, {**environment(repo), "GANPIPE_REPOSITORY": str(repo)})
+    with embedded(state_folder(repo)) as url:
+        env = {**environment(repo), "GANPIPE_REPOSITORY": str(repo)}
+        for line in work(repo, WORK_POOL, env, replace):
+            _say(line)
+        _say(f"{url} has the deployments, limits and automations of {repo / 'infra'}")
 
 
 @contextmanager

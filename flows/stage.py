@@ -7,7 +7,8 @@ raises there, and only there can the stage be ended with it.
 from __future__ import annotations
 
 import logging
-import sys
+import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows import processes
+from flows import dvc_stage, processes
 from flows.artifacts import StageProgress
+from flows.retries import StageError, patiently
 from ganpipe import events, stages
 from ganpipe.errors import GanpipeError
 from ganpipe.workspace import environment
@@ -30,6 +32,14 @@ STAGES = tuple(stages.STAGES)
 LAST_LINES = 15
 
 Event = dict[str, Any]
+
+
+class TimeLimit(GanpipeError):  # noqa: N818 - the name of its state
+    """The hours of a run are over; what its stages came to is kept, and a retry goes on there."""
+
+    @classmethod
+    def of(cls, name: str) -> TimeLimit:
+        return cls(f"compute.hours are over: the stage {name} is not finished")
 
 
 @dataclass(frozen=True)
@@ -47,22 +57,32 @@ def run_stage(
     env: Mapping[str, str],
     on_event: Callable[[Event], None],
     on_line: Callable[[str], None],
+    seconds: float = math.inf,
 ) -> StageResult:
     """Run one stage of the workspace's dvc.yaml; every process of it is gone on return.
 
     Output comes line by line: events to `on_event`, the rest to `on_line`. Raises GanpipeError
-    with the stage's own message, or with its last lines when it ended without one.
+    with the stage's own message, or with its last lines when it ended without one, and TimeLimit
+    when it was ended after so many `seconds`: DVC takes nothing of it then.
     """
     began = time.monotonic()
     ran = False
-    problem = ""
+    problem: StageError | None = None
     last: deque[str] = deque(maxlen=LAST_LINES)
     process = processes.start(
-        # -P: the workspace must not shadow what DVC imports
-        [sys.executable, "-P", "-m", "dvc", "repro", "--quiet", "--single-item", name],
+        dvc_stage.command("run", name),
         cwd=workspace,
         env={**env, events.VARIABLE: "1", "GANPIPE_SUPERVISED": "1"},
     )
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        process.terminate()  # its guard ends the stage, which has time to save its state
+
+    clock = threading.Timer(min(max(seconds, 0.0), threading.TIMEOUT_MAX), end)
+    clock.daemon = True
+    clock.start()
     try:
         for line in processes.lines(process):
             event = events.parse(line)
@@ -73,13 +93,16 @@ def run_stage(
                 continue
             ran = ran or event["event"] == "start"
             if event["event"] == "error":
-                problem = str(event["message"])
+                problem = StageError(str(event["message"]), event.get("causes", []))
             on_event(event)
         process.wait()
     finally:
+        clock.cancel()
         processes.stop(process)
-    if problem:
-        raise GanpipeError(problem)
+    if over.is_set() and process.returncode != 0:
+        raise TimeLimit.of(name)
+    if problem is not None:
+        raise problem
     if process.returncode != 0:
         tail = "\n".join(last)
         raise GanpipeError(
@@ -90,20 +113,32 @@ def run_stage(
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
-def stage(name: str, repo: Path, workspace: Path, on_event: Callable[[Event], None]) -> Any:
-    """Run a stage to a state whose result is a StageResult.
+def stage(
+    name: str,
+    repo: Path,
+    workspace: Path,
+    on_event: Callable[[Event], None],
+    seconds: float = math.inf,
+) -> Any:
+    """Run a stage to a state whose result is a StageResult; an outage is waited for.
 
-    The state is called Cached when DVC had the outputs already.
+    The state is called Cached when DVC had the outputs already, and TimeLimit when the stage was
+    ended after so many `seconds`.
     """
     logger = get_run_logger()
     progress = StageProgress(name)
+    deadline = time.monotonic() + seconds
 
     def watch(event: Event) -> None:
         progress.on_event(event)
         on_event(event)
 
+    def run() -> StageResult:
+        left = deadline - time.monotonic()
+        return run_stage(name, workspace, environment(repo, workspace), watch, logger.info, left)
+
     try:
-        result = run_stage(name, workspace, environment(repo, workspace), watch, logger.info)
+        result = patiently(run)
     except GanpipeError as problem:
         # a returned state, because an exception would print a traceback nobody needs
         return failed(problem)
@@ -116,7 +151,8 @@ def stage(name: str, repo: Path, workspace: Path, on_event: Callable[[Event], No
 def failed(problem: GanpipeError) -> State[Any]:
     """A failure that the user can mend; its `result()` raises the problem again."""
     _show_problems_plainly()
-    return Failed(message=str(problem), data=problem)
+    name = "TimeLimit" if isinstance(problem, TimeLimit) else "Failed"
+    return Failed(name=name, message=str(problem), data=problem)
 
 
 class _PlainProblem(logging.Filter):

@@ -168,12 +168,16 @@ def ui(
 
 
 @app.command()
-def deploy() -> None:
-    """Apply infra/prefect.yaml to the Prefect server of PREFECT_API_URL or of `make ui`."""
+def deploy(
+    replace: Annotated[
+        bool, typer.Option(help="replace what was edited on the server, too")
+    ] = False,
+) -> None:
+    """Put deployments, limits and automations on the server of PREFECT_API_URL or `make ui`."""
     from flows.server import deploy as work
     from ganpipe.workspace import repository
 
-    work(repository())
+    work(repository(), replace)
 
 
 for part in (generation, registry, lineage, evaluation, service, collection):

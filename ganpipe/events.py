@@ -7,7 +7,7 @@ that start with PREFIX and hold one JSON object. Its `event` is one of
     progress  done, total (float), unit, rate (text, may be empty)
     history   path of the history.jsonl that grows while a stage trains, beside its speed.jsonl
     written   destination, made and description: `ganpipe generate` has ended
-    error     message for the user: the stage ends with exit code 2
+    error     message for the user, causes: the stage ends with exit code 2
 """
 
 from __future__ import annotations
@@ -28,11 +28,29 @@ SECONDS_BETWEEN_SHOWS = 0.2
 
 
 def emit(stage: str, event: str, **values: Any) -> None:
-    """Print one event, if somebody asked for events."""
+    """Print one event, if somebody asked for events; an error with the causes of its exception."""
     if os.environ.get(VARIABLE) == "1":
+        if event == "error":
+            values["causes"] = causes(sys.exception())
         line = json.dumps({"stage": stage, "event": event, **values})
         sys.stdout.write(f"{PREFIX}{line}\n")
         sys.stdout.flush()
+
+
+def causes(error: BaseException | None) -> list[str]:
+    """The classes of an exception and of all that led to it, with HTTP statuses: `HTTPError 503`.
+
+    What a watcher decides by whether the same may work in a minute.
+    """
+    found: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        status = getattr(error, "status", None) or getattr(error, "code", None)
+        told = f" {status}" if isinstance(status, int) else ""
+        found.append(f"{type(error).__name__}{told}")
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def parse(line: str) -> dict[str, Any] | None:

@@ -31,6 +31,11 @@ def serve(
         int, typer.Option(help="of torch, for each running request", min=1, max=1024)
     ] = 1,
     poll: Annotated[float, typer.Option(help="seconds between looks at the alias", min=0.1)] = 5.0,
+    keep_samples: Annotated[
+        Path | None,
+        typer.Option(help="folder of this service's own for some of its samples, to be watched"),
+    ] = None,
+    keep: Annotated[int, typer.Option(help="samples to keep there", min=2, max=100_000)] = 1000,
 ) -> None:
     """Serve images over HTTP: a page, PNG, ZIP or JSON; follows the champion as it changes."""
     from ganpipe.service.access import check_host, read_token
@@ -49,7 +54,8 @@ def serve(
         port=port,
         token=token,
         poll=poll,
-        limits=Limits(most, running, waiting, threads),
+        limits=Limits(most, running, waiting, threads, keep),
+        samples=keep_samples and keep_samples.expanduser(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The section `compute`: where the images are worked on."""
+"""The section `compute`: where the images are worked on, and what a run may take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ganpipe.params.section import Section
 
 
 class ComputeParams(Section):
-    """Where ingest and preprocess work; no byte of the outcome depends on it."""
+    """Where images are worked on, and what a run may take; no byte of the outcome depends on it."""
 
     engine: Annotated[
         Literal["local", "dask"],
@@ -27,6 +27,26 @@ class ComputeParams(Section):
             description="local: worker processes; 0 is one for each core the process may use",
         ),
     ] = 0
+    hours: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=8760,
+            description="hours that the stages of a run may take; then training saves its exact "
+            "state and the run ends as TimeLimit, to be gone on with by a retry, which has as many "
+            "hours again; 0 is no limit",
+        ),
+    ] = 0.0
+    watts: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100_000,
+            description="what one device draws under load, for the report's estimate of energy: "
+            "its board power from the data sheet, or the power limit that `nvidia-smi -q -d POWER` "
+            "shows; 0 makes no estimate",
+        ),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _dask_needs_an_address(self) -> ComputeParams:

@@ -23,6 +23,7 @@ from ganpipe.networks.generator import drawn_labels
 from ganpipe.service import answers
 from ganpipe.service.access import allowed
 from ganpipe.service.body import LimitedBody
+from ganpipe.service.kept import Samples
 from ganpipe.service.metrics import Counted, Measures
 from ganpipe.service.models import Models, Served
 from ganpipe.service.queue import FullError, GoneError, WorkQueue
@@ -50,14 +51,26 @@ class Wanted(BaseModel):
     format: answers.Format | None = Field(None, description="goes before the header Accept")
 
 
-def build(models: Models, queue: WorkQueue, *, token: str = "", most: int = 256) -> FastAPI:
-    """The application: `most` images for each request; with a token only for who sends it."""
+def build(
+    models: Models,
+    queue: WorkQueue,
+    *,
+    token: str = "",
+    most: int = 256,
+    kept: Samples | None = None,
+) -> FastAPI:
+    """The application: `most` images for each request; with a token only for who sends it.
+
+    `kept` is given the samples that are made as the model is measured.
+    """
 
     @asynccontextmanager
     async def following(_: FastAPI) -> AsyncIterator[None]:
         models.start()
         yield
         models.stop()
+        if kept is not None:
+            kept.close()
 
     measures = Measures(models, queue)
     app = FastAPI(
@@ -126,7 +139,7 @@ def build(models: Models, queue: WorkQueue, *, token: str = "", most: int = 256)
         label = _check(served, wanted, seed, most)
 
         def work() -> bytes:
-            return _answer(served, wanted, seed, label, kind)
+            return _answer(served, wanted, seed, label, kind, kept)
 
         content = await queue.run(work, request.is_disconnected)
         measures.images.inc(wanted.n)
@@ -160,10 +173,19 @@ def _check(served: Served, wanted: Wanted, seed: int, most: int) -> int:
     return label
 
 
-def _answer(served: Served, wanted: Wanted, seed: int, label: int, kind: answers.Format) -> bytes:
+def _answer(
+    served: Served,
+    wanted: Wanted,
+    seed: int,
+    label: int,
+    kind: answers.Format,
+    kept: Samples | None,
+) -> bytes:
     generator, n = served.generator, wanted.n
     only = None if label == serving.ANY_LABEL else label
     images = sample(generator, n, seed, wanted.truncation, PURPOSE, batch=BATCH, label=only)
+    if kept is not None and only is None and wanted.truncation == 1.0:
+        kept.add(served, images)
     drawn = drawn_labels(generator, seed, PURPOSE, 0, n, only)
     labels = [] if drawn is None else [generator.classes[number] for number in drawn]
     about = answers.About(served.name, served.version, seed, wanted.truncation, labels)

@@ -27,6 +27,8 @@ class Limits:
     threads: int = 1
     """Torch's, for each running request. More wait for each other wherever cores are shared, and
     one gives the same bytes on machines with any number of cores."""
+    kept: int = 1000
+    """Samples that are kept of what is served, where a folder for them is given."""
 
 
 def serve(
@@ -39,16 +41,19 @@ def serve(
     token: str = "",
     poll: float = 5.0,
     limits: Limits | None = None,
+    samples: Path | None = None,
 ) -> None:
     """Serve a model over HTTP until SIGTERM or Ctrl-C; requests under way are finished.
 
-    Raises GanpipeError for an unknown model and for an address that cannot be listened at.
+    Some of what it makes is kept in the folder `samples`, where one is given. Raises GanpipeError
+    for an unknown model and for an address that cannot be listened at.
     """
     import torch
     import uvicorn
 
     from ganpipe.compute import cores
     from ganpipe.service.app import build
+    from ganpipe.service.kept import Samples
     from ganpipe.service.models import Models
     from ganpipe.service.queue import WorkQueue
 
@@ -56,8 +61,10 @@ def serve(
     with _listening(host, port) as listener:
         torch.set_num_threads(limits.threads)
         running = limits.running or max(1, cores() // limits.threads)
+        kept = Samples(samples, limits.kept) if samples is not None else None
         models = Models(model, uri, cache, poll)
-        app = build(models, WorkQueue(running, limits.waiting), token=token, most=limits.most)
+        queue = WorkQueue(running, limits.waiting)
+        app = build(models, queue, token=token, most=limits.most, kept=kept)
         config = uvicorn.Config(
             app,
             access_log=False,

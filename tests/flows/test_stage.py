@@ -17,7 +17,9 @@ import psutil
 import pytest
 
 from flows import processes
-from flows.stage import failed, run_stage
+from flows.dvc_stage import is_cached
+from flows.retries import StageError, is_outage
+from flows.stage import TimeLimit, failed, run_stage
 from ganpipe import workspace
 from ganpipe.errors import GanpipeError
 
@@ -37,6 +39,16 @@ if mode == "hang":
     Path(os.environ["PIDS"] + ".new").write_text(json.dumps(found))
     os.rename(os.environ["PIDS"] + ".new", os.environ["PIDS"])
     print("hanging", flush=True)
+    time.sleep(600)
+if mode == "killed":
+    os.kill(os.getpid(), 9)
+if mode == "away":
+    event(stage="work", event="error", message="it does not answer", causes=["A", "TimeoutError"])
+    sys.exit(2)
+if mode == "train":
+    import signal
+    def save(*_): Path("state.txt").write_text("saved"); sys.exit(143)
+    signal.signal(signal.SIGTERM, save)
     time.sleep(600)
 if mode == "known":
     event(stage="work", event="error", message="data.path=/x is empty: name another")
@@ -121,6 +133,39 @@ def test_a_stage_that_names_its_problem_fails_with_just_that(folder: Path) -> No
 def test_a_stage_that_breaks_fails_with_its_last_lines(folder: Path) -> None:
     with pytest.raises(GanpipeError, match=r"(?s)stage work ended with code .*a defect"):
         run(folder, "unknown")
+
+
+def test_a_stage_that_the_system_killed_fails_with_the_signal(folder: Path) -> None:
+    with pytest.raises(GanpipeError, match=r"(?s)its last lines.*exited with -9"):
+        run(folder, "killed")
+
+
+def test_a_stage_cut_short_by_the_clock_saves_its_state_and_is_never_taken_for_whole(
+    folder: Path,
+) -> None:
+    env = workspace.environment(folder, folder)
+    (folder / "mode.txt").write_text("train", encoding="utf-8")
+    began = time.monotonic()
+    with pytest.raises(TimeLimit, match=r"compute\.hours are over: the stage work"):
+        run_stage("work", folder, env, print, print, seconds=5.0)
+    assert time.monotonic() - began < 5.0 + processes.PATIENCE
+    assert (folder / "state.txt").read_text(encoding="utf-8") == "saved"
+    assert not (folder / "dvc.lock").exists()
+    assert not is_cached("work", folder, env)
+    state = failed(TimeLimit.of("work"))
+    assert (state.type.value, state.name) == ("FAILED", "TimeLimit")
+
+
+def test_a_stage_that_ends_in_time_is_not_disturbed(folder: Path) -> None:
+    (folder / "mode.txt").write_text("fine", encoding="utf-8")
+    env = workspace.environment(folder, folder)
+    assert not run_stage("work", folder, env, print, print, seconds=60.0).cached
+
+
+def test_what_led_to_a_stages_problem_comes_with_it(folder: Path) -> None:
+    with pytest.raises(StageError) as caught:
+        run(folder, "away")
+    assert is_outage(caught.value)
 
 
 def test_an_interrupted_flow_leaves_no_process_of_the_stage(folder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,195 @@
+"""The flow `retrain`: a new version where data, code or parameters are new, else nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run as runtime
+from prefect.states import Completed
+
+from flows.artifacts import MarkdownInPlace
+from flows.data_events import emit_data_changed
+from flows.one_retraining import BusyError, alone, name_of
+from flows.retries import patiently
+from flows.stage import failed
+from ganpipe import checkpoints, registry, tracking
+from ganpipe import params as parameters
+from ganpipe import workspace as workspaces
+from ganpipe.data.sources import make_source
+from ganpipe.errors import GanpipeError
+from ganpipe.lineage import carried
+from ganpipe.params import Params
+from ganpipe.params.retrain import RetrainParams
+from ganpipe.registry import CHAMPION
+from ganpipe.registry.versions import registered
+from ganpipe.retraining import Made, news, of_checkout, of_version
+from ganpipe.training.start import SCRATCH
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+# tags of the registered model: the source's digest that was seen last, and what came of the
+# last retraining
+SEEN, LAST = "ganpipe.source_seen", "ganpipe.retrained"
+LONGEST_DECISION = 1000  # characters; a tag holds 5,000
+
+
+@dataclass(frozen=True)
+class Now:
+    """A model, what it would be made of now, and what is known of it."""
+
+    uri: str
+    params: Params
+    made: Made
+    start: str
+    champion: ModelVersion | None
+    tags: dict[str, str]
+
+    @property
+    def model(self) -> str:
+        return self.params.registration.model
+
+
+def run_name() -> str:
+    """Like `retrain ganpipe from scratch`."""
+    given = RetrainParams.model_validate(runtime.parameters.get("retrain") or {})
+    try:
+        model = wanted(workspaces.repository(), given).registration.model
+    except GanpipeError:
+        return "retrain"  # the run itself fails of it, and says so
+    return f"{name_of(model)} from {'scratch' if given.start == SCRATCH else 'its champion'}"
+
+
+def wanted(repo: Path, given: RetrainParams) -> Params:
+    """The parameters of a retraining: those of params.yaml, and what was set beside.
+
+    Raises GanpipeError that names a bad key or value.
+    """
+    params = parameters.override(
+        parameters.load(repo / parameters.PARAMS_FILE), list(given.overrides)
+    )
+    counter = {} if given.start == SCRATCH else {"start_counter": "restart"}
+    train = params.train.model_copy(update={"start": SCRATCH, **counter})
+    return params.model_copy(update={"train": train})
+
+
+@flow(name="retrain", flow_run_name=run_name)
+def retrain(retrain: RetrainParams = RetrainParams()) -> Any:  # noqa: B008 - frozen
+    """Look at the source again; train where data, code or parameters are not the champion's.
+
+    Otherwise it ends at once as Skipped, with the reason. Parameters are those of params.yaml.
+    """
+    try:
+        repo = workspaces.repository()
+        params = wanted(repo, retrain)
+        with alone(params.registration.model):
+            return _retrain(repo, params, retrain.start)
+    except BusyError as busy:
+        return _skipped(str(busy))
+    except GanpipeError as problem:
+        return failed(problem)
+
+
+def _retrain(repo: Path, params: Params, start: str) -> Any:
+    state = workspaces.state_folder(repo)
+    uri = tracking.tracking_uri(state)
+    patiently(lambda: tracking.check(uri))
+    os.environ[workspaces.STATE_VARIABLE] = str(state)  # where a source may keep what it downloads
+    source = patiently(make_source(params.data.anchored(repo)).fingerprint)
+    with tracking.named_outages(uri):
+        now = _look(repo, uri, params, start, source)
+        because = _news(now)
+        if not because:
+            return _skipped(
+                f"nothing new in data ({now.made.source['count']:,} files), code and parameters "
+                f"since the champion, {_told(now.champion)}"
+            )
+        if last := _tried(now):
+            return _skipped(f"{last} ({'; '.join(because)})")
+    _explain(now, because)
+    from flows.pipeline import pipeline  # costs seconds, and nothing of it is needed to skip
+
+    train = params.train.model_copy(update={"start": now.start})
+    ended: Any = pipeline(params.model_copy(update={"train": train}))
+    if ended.is_completed():
+        patiently(lambda: _remember(now, ended.result()))
+    return ended
+
+
+def _look(repo: Path, uri: str, params: Params, start: str, source: dict[str, Any]) -> Now:
+    """What would be made now, beside the registry as it is."""
+    made = of_checkout(repo, workspaces.pin(repo).commit, params, source)
+    client, model = tracking.connect(uri), params.registration.model
+    known = registered(client, model)
+    number = registry.aliases(client, model).get(CHAMPION)
+    champion = client.get_model_version(model, number) if number else None
+    begin = SCRATCH
+    if start == "champion" and champion is not None:
+        begin = checkpoints.address(f"models:/{model}@{CHAMPION}", repo)
+    return Now(uri, params, made, begin, champion, dict(known.tags) if known else {})
+
+
+def _news(now: Now) -> list[str]:
+    """What is new since the champion, which it needs the champion's lineage for."""
+    if now.champion is None:
+        return [f"{now.model} has no champion yet"]
+    with carried.unpacked(now.uri, now.champion) as kept:
+        before = of_version(kept)
+    _tell_of_data(now, before)
+    return news(before, now.made)
+
+
+def _tell_of_data(now: Now, before: Made) -> None:
+    """Once for each change: a retraining that comes to nothing must not call for the next."""
+    digest = str(now.made.source["digest"])
+    seen = now.tags.get(SEEN, str(before.source.get("digest", "")))
+    if seen != digest:
+        emit_data_changed(now.model, str(now.made.source["source"]), digest, seen)
+    if now.tags.get(SEEN) != digest:
+        tracking.connect(now.uri).set_registered_model_tag(now.model, SEEN, digest)
+
+
+def _tried(now: Now) -> str:
+    """What came of it, where the last retraining was made of the same; else empty."""
+    last = json.loads(now.tags.get(LAST, "{}"))
+    if last.get("digest") != now.made.digest(now.start):
+        return ""
+    return (
+        f"made of the same before: {now.model} version {last['version']}, {last['alias']}: "
+        f"{last['decision']}"
+    )
+
+
+def _remember(now: Now, summary: Any) -> None:
+    told = {
+        "digest": now.made.digest(now.start),
+        "version": summary.version,
+        "alias": summary.alias,
+        "decision": summary.decision[:LONGEST_DECISION],
+    }
+    with tracking.named_outages(now.uri):
+        tracking.connect(now.uri).set_registered_model_tag(now.model, LAST, json.dumps(told))
+
+
+def _told(version: ModelVersion | None) -> str:
+    return "" if version is None else f"{version.name} version {version.version}"
+
+
+def _skipped(why: str) -> Any:
+    get_run_logger().info("skipped: %s", why)
+    return Completed(name="Skipped", message=why)
+
+
+def _explain(now: Now, because: list[str]) -> None:
+    """Show on the run's page why it trains: it trains without that too."""
+    get_run_logger().info("trains again: %s", "; ".join(because))
+    start = _told(now.champion) if now.start != SCRATCH else SCRATCH
+    since = f"Since the champion, {_told(now.champion)}:" if now.champion is not None else "Since:"
+    lines = [f"# Trains {now.model} again, from {start}", "", since, ""]
+    text = "\n".join([*lines, *(f"- {each}" for each in because), ""])
+    MarkdownInPlace("retraining").show(text, "; ".join(because))

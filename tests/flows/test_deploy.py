@@ -1,0 +1,179 @@
+"""`ganpipe deploy` on a real server: everything once, and what people edited there stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    DeploymentScheduleCreate,
+    DeploymentUpdate,
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+)
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.events import emit_event
+
+from flows import limits
+from flows.slots import limit_name
+from ganpipe import params
+from tests.flows.deployed import Deployed, deployed
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+SCHEDULED = {
+    "retrain/nightly": ("nightly", "0 2 * * *"),
+    "watch/hourly": ("hourly", "30 * * * *"),
+    "housekeeping/weekly": ("weekly", "0 5 * * 0"),
+}
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Iterator[Deployed]:
+    with deployed(tmp_path_factory.mktemp("deploy"), repository_root) as made:
+        made.first = made.deploy()
+        yield made
+
+
+@pytest.fixture
+def client(there: Deployed) -> Iterator[SyncPrefectClient]:
+    del there
+    with get_client(sync_client=True) as found:
+        yield found
+
+
+def names(there: Deployed) -> list[str]:
+    described = yaml.safe_load((there.made.folder / "infra/prefect.yaml").read_text())
+    return [
+        f"{each['entrypoint'].rpartition('.')[2]}/{each['name']}"
+        for each in described["deployments"]
+    ]
+
+
+def set_in_file(there: Deployed, *assignments: str) -> None:
+    file = there.made.folder / "params.yaml"
+    params.write(params.override(params.load(file), list(assignments)), file)
+
+
+def test_everything_is_there_once_and_nothing_starts_by_itself(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    assert [line for line in there.first if line.startswith("made ")]
+    for name in names(there):
+        found = client.read_deployment_by_name(name)
+        assert found.description
+        assert "--with-parent" in found.job_variables["command"]
+        if name in SCHEDULED:
+            (schedule,) = found.schedules
+            assert (schedule.slug, schedule.schedule.cron) == SCHEDULED[name]
+            assert schedule.schedule.timezone == "UTC"
+            assert not schedule.active
+    limit = client.read_global_concurrency_limit_by_name(limit_name("cpu"))
+    assert (limit.limit, limit.active_slots) == (1, 0)
+    before = {each.name: each.id for each in client.read_automations()}
+    again = there.deploy()
+    (left_out,) = again
+    assert left_out.startswith("left out, since no block notifies: ")
+    assert {each.name: each.id for each in client.read_automations()} == before
+    assert "ganpipe asks for approval" not in before, "no block, nobody to tell"
+
+
+def test_edited_defaults_stay_until_they_are_to_be_replaced(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    set_in_file(there, "train.kimg=7", "train.batch=32")
+    there.deploy()
+    form = client.read_deployment_by_name("train/on-demand")
+    assert form.parameters["train"]["kimg"] == 7
+    edited = {**form.parameters, "train": {**form.parameters["train"], "kimg": 500}}
+    client.update_deployment(form.id, DeploymentUpdate(parameters=edited))
+    set_in_file(there, "train.kimg=9", "train.batch=64")
+    (told,) = [line for line in there.deploy() if "train.kimg" in line]
+    assert told.startswith("kept train/on-demand train.kimg: 500 (edited on the server; here: 9")
+    now = client.read_deployment_by_name("train/on-demand").parameters["train"]
+    assert (now["kimg"], now["batch"]) == (500, 64), "other keys follow params.yaml"
+    (told,) = [line for line in there.deploy(replace=True) if "train.kimg" in line]
+    assert told == "replaced train/on-demand train.kimg: 9.0 (edited on the server: 500)"
+    assert client.read_deployment_by_name("train/on-demand").parameters["train"]["kimg"] == 9
+    assert not [line for line in there.deploy() if "train/on-demand" in line]
+
+
+def test_a_default_that_only_the_server_has_stays(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    form = client.read_deployment_by_name("generate/on-demand")
+    client.update_deployment(form.id, DeploymentUpdate(parameters={"generate": {"n": 5}}))
+    (told,) = [line for line in there.deploy() if "generate" in line]
+    assert "kept generate/on-demand generate.n: 5 (edited on the server; here: nothing" in told
+    assert client.read_deployment_by_name("generate/on-demand").parameters == {"generate": {"n": 5}}
+    client.update_deployment(form.id, DeploymentUpdate(parameters={}))
+    assert not [line for line in there.deploy() if "generate" in line]
+
+
+def test_schedules_that_were_switched_on_edited_added_or_deleted_stay_so(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    name = "retrain/nightly"
+
+    def schedules() -> set[tuple[str | None, str, bool]]:
+        found = client.read_deployment_by_name(name).schedules
+        return {(each.slug, each.schedule.cron, each.active) for each in found}
+
+    nightly = client.read_deployment_by_name(name)
+    client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+    noon = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 12 * * *"), active=True)
+    client.create_deployment_schedules(nightly.id, [noon])
+    (told,) = [line for line in there.deploy() if name in line]
+    assert told.startswith(f"kept {name}: the schedule nightly.active: True (edited")
+    assert schedules() == {("nightly", "0 2 * * *", True), (None, "0 12 * * *", True)}
+    file = there.made.folder / "infra/prefect.yaml"
+    file.write_text(file.read_text().replace("0 2 * * *", "0 3 * * *"))
+    there.deploy()
+    assert schedules() == {("nightly", "0 3 * * *", True), (None, "0 12 * * *", True)}
+    (ours,) = [each for each in nightly.schedules if each.slug]
+    client.delete_deployment_schedule(nightly.id, ours.id)
+    assert any("here: 0 3 * * *" in line for line in there.deploy())
+    assert schedules() == {(None, "0 12 * * *", True)}
+    there.deploy(replace=True)
+    assert schedules() == {("nightly", "0 3 * * *", False), (None, "0 12 * * *", True)}
+
+
+def test_a_limit_of_another_size_stays_and_is_named(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    name = limit_name("cpu")
+    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=3))
+    assert f"kept the limit {name}: 3 slots (this machine: 1 slot)" in there.deploy()
+    assert f"replaced the limit {name}: 1 slot (was 3 slots)" in there.deploy(replace=True)
+    assert client.read_global_concurrency_limit_by_name(name).limit == 1
+
+
+def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
+    there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "gpu:elsewhere"
+    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
+
+    @flow(flow_run_name="the holder")
+    def take() -> None:
+        # as a lease that a server with leases in memory forgot: taken, and never given back
+        client.increment_concurrency_slots([name], 1, "concurrency")
+        limit = client.read_global_concurrency_limit_by_name(name)
+        resource = f"prefect.concurrency-limit.{limit.id}"
+        emit_event(limits.ACQUIRED, {"prefect.resource.id": resource})
+
+    take()
+    client.increment_concurrency_slots([name], 1, "concurrency")  # by somebody unknown
+    time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+    assert limits.leaks(client) == [], "its lease might still live"
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    told = f"freed a slot of {name}, held by the flow run the holder, which has ended"
+    assert told in there.deploy()
+    assert client.read_global_concurrency_limit_by_name(name).active_slots == 1
+    time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+    assert limits.leaks(client) == []

@@ -1,0 +1,159 @@
+"""Slots: one holder at a time, waited for and given back; a lost server takes no work with it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from flows import slots
+from flows.prefect_server import settings, shared_server
+from flows.slots import limit_name, slot
+from ganpipe import workspace
+from ganpipe.errors import GanpipeError
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+HOLD = """
+import sys
+from prefect import flow
+from flows.slots import slot
+
+@flow(flow_run_name="the holder")
+def hold():
+    with slot("gpu"):
+        print("held", flush=True)
+        sys.stdin.readline()
+    print("freed", flush=True)
+
+hold()
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A Prefect server with a home of its own: the state folder and its address."""
+    state = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PREFECT_API_URL", raising=False)
+        with shared_server(state) as url, temporary_settings({PREFECT_API_URL: url}):
+            yield state, url
+
+
+@pytest.fixture
+def limit(server: tuple[Path, str]) -> Iterator[str]:
+    """The limit of this machine's one GPU."""
+    name = limit_name("gpu")
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        yield name
+        client.delete_global_concurrency_limit_by_name(name)
+
+
+def taken(name: str) -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(name).active_slots
+
+
+@pytest.fixture
+def holder(
+    server: tuple[Path, str], limit: str, repository_root: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A flow run in another process, which holds the slot until it reads a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD],
+        cwd=repository_root,
+        env={**workspace.environment(repository_root), **settings(*server)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("server")
+def test_only_a_deployed_run_needs_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with slot("gpu"):
+        pass
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "a deployment")
+    told = rf"no limit {limit_name('gpu')}.*`ganpipe deploy`"
+    with pytest.raises(GanpipeError, match=told), slot("gpu"):
+        pytest.fail("let in")
+
+
+def test_a_slot_is_taken_inside_and_free_after_an_exception(limit: str) -> None:
+    @flow
+    def fails() -> None:
+        with slot("gpu"):
+            assert taken(limit) == 1
+            raise GanpipeError("training diverged")
+
+    with pytest.raises(GanpipeError, match="diverged"):
+        fails()
+    assert taken(limit) == 0
+
+
+def test_the_second_waits_says_so_and_a_cached_stage_does_not(
+    limit: str, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    said: list[str] = []
+
+    @flow
+    def second() -> float:
+        with slot("gpu", needless=lambda: True):  # its stage is cached
+            pass
+        began = time.monotonic()
+        with slot("gpu", waits=said.append):
+            return time.monotonic() - began
+
+    assert holder.stdin is not None
+    end = threading.Timer(6.0, lambda: holder.communicate("\n"))
+    end.start()
+    with caplog.at_level(logging.INFO):
+        waited = second()
+    end.join()
+    assert 5.0 < waited < 60.0
+    assert said == [f"waits for a slot of {limit}"]
+    assert f"waits for a slot of {limit}: all are taken" in caplog.text
+
+
+def test_a_server_that_is_lost_meanwhile_costs_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr(slots, "get_run_logger", lambda: logging.getLogger("a run"))
+    done = False
+    with shared_server(tmp_path / "other") as url, temporary_settings({PREFECT_API_URL: url}):
+        name = limit_name("cpu")
+        with get_client(sync_client=True) as client:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        holding = slot("cpu")
+        holding.__enter__()
+    dead = {PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(dead):
+        holding.__exit__(None, None, None)
+        done = True
+    assert done
+    assert f"Prefect did not take the slot of {name} back" in caplog.text
+    with (
+        temporary_settings(dead),
+        pytest.raises(GanpipeError, match="does not answer"),
+        slot("cpu"),
+    ):
+        pytest.fail("let in")
