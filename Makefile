@@ -5,7 +5,7 @@ READY := .venv/.ready
 export VIRTUAL_ENV :=
 unexport PYTHONPATH
 
-.PHONY: run test check format ui lock setup slow bench-data bench-train bench-eval clean
+.PHONY: run test check format ui lock setup slow bench-data bench-train bench-eval bench-flows clean
 
 run: $(READY) ## images in, a measured and registered generator out: make run ARGS="--set ..."
 	@$(BIN)/ganpipe run $(ARGS)
@@ -27,6 +27,9 @@ bench-train: $(READY) ## figures of networks and training, hours: ARGS="--quick"
 
 bench-eval: $(READY) ## figures of evaluation, three quarters of an hour: ARGS="--quick", "inception distance --out FILE"
 	@$(BIN)/python -m tests.benchmarks.bench_eval $(ARGS)
+
+bench-flows: $(READY) ## figures of orchestration, one quiet hour: ARGS="--quick", "overhead --out FILE"
+	@$(BIN)/python -m tests.benchmarks.orchestration $(ARGS)
 
 check: $(READY) ## format, lint, types
 	$(BIN)/ruff format --check .
