@@ -21,11 +21,12 @@ import httpx
 import numpy as np
 import torch
 
-from ganpipe import images as pictures
 from ganpipe import serving
-from ganpipe.networks import Generator, NetworkConfig
+from ganpipe.networks import Generator, NetworkConfig, sample
 from ganpipe.networks.generator import drawn_labels, latent_vectors
 from ganpipe.params import ModelParams
+from ganpipe.service import answers
+from ganpipe.service.app import BATCH
 from tests.service.running import Service, serve
 from tests.service.versions import NAME, Versions
 
@@ -65,9 +66,7 @@ class Load:
     def __init__(self, service: Service, versions: Versions) -> None:
         self.service = service
         self.right = {
-            (version, seed): pictures.png_bytes(
-                pictures.grid(serving.generate(generator, IMAGES, seed))
-            )
+            (version, seed): answers.sheet(serving.generate(generator, IMAGES, seed))
             for version, generator in versions.generators.items()
             for seed in SEEDS
         }
@@ -120,8 +119,8 @@ def main() -> None:
         first = versions.generators["1"]
         print("bare forward", quantiles(timed(given.times, forward(first))))
         print(
-            "generate()  ",
-            quantiles(timed(given.times, lambda s: serving.generate(first, IMAGES, s))),
+            "its sampling",
+            quantiles(timed(given.times, lambda s: sample(first, IMAGES, s, batch=BATCH))),
         )
         options = ("--model", f"models:/{NAME}@champion", "--poll", "1", *given.options.split())
         with serve(versions.state, versions.uri, *options) as service:
