@@ -18,9 +18,10 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.comparison import NARROW, WIDE, comparison
+from flows.diagnosis import failed_flow
 from flows.locks import promotion_lock
 from flows.registry_events import emit_move
-from flows.stage import failed
+from flows.signature import typed
 from ganpipe import registry, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.params import RegisterParams
@@ -56,7 +57,7 @@ class Approval(RunInput):
 
 def open_registry(model: str) -> Place:
     """The registry of the checkout that a worker runs. Raises GanpipeError when it is down."""
-    there = open_place(model, promotion_lock)
+    there = open_place(model, promotion_lock, emit_move)
     tracking.check(there.uri)
     return there
 
@@ -88,8 +89,9 @@ def run_name() -> str:
 
 
 @flow(name="promote", flow_run_name=run_name)
+@typed
 def promote(
-    version: str = CANDIDATE,
+    version: Annotated[str, Field(coerce_numbers_to_str=True)] = CANDIDATE,
     action: Literal["promote", "rollback"] = "promote",
     reason: str = "",
     model: str = MODEL,
@@ -99,20 +101,20 @@ def promote(
     """Make a version champion, or bring the previous champion back.
 
     Args:
-        version: 3, an alias, models:/NAME/3; a rollback takes the previous champion
+        version: 3, an alias like candidate, or models:/NAME/3; a rollback takes the previous
+            champion
         action: promote a version, or roll back to the previous champion
         reason: why; it is recorded
         model: name in the MLflow model registry
-        approval: person shows both side by side and waits for a decision
-        hours: how long it waits; then nothing is promoted
+        approval: auto: the gate decides; person: a person does, who is shown both side by side
+        hours: hours that it waits for a person; then nothing is promoted (above 0, at most 8,760)
     """
     try:
         there = open_registry(model)
         with tracking.named_outages(there.uri):
             move = _move(there, version, action, reason, approval, hours)
     except GanpipeError as problem:
-        return failed(problem)
-    emit_move(move)
+        return failed_flow(problem)
     told = f"{move.model} version {move.version} {move.action} by {move.by}: {move.reason}"
     get_run_logger().info(told)
     return Completed(name=move.action.capitalize(), message=told, data=move)
@@ -128,8 +130,7 @@ def _move(
             f"{found.name} too"
         )
     number = str(found.version)
-    if (noticed := there.reconcile()) is not None:
-        emit_move(noticed)
+    there.reconcile()
     champion = _champion(there)
     by, force = "", False
     if approval == "person" and number != champion:
@@ -139,29 +140,8 @@ def _move(
         if answer.decision == REJECT:
             return _decline(there, number, by, reason)
     if action == "rollback":
-        return registry.rollback(
-            there.uri,
-            there.model,
-            reason=reason,
-            by=by,
-            lock=there.lock(),
-            verify=there.verify,
-            rules=there.asked.gate,
-            margin=there.asked.margin,
-        )
-    return registry.promote(
-        there.uri,
-        there.model,
-        number,
-        reason=reason,
-        by=by,
-        lock=there.lock(),
-        verify=there.verify,
-        force=force,
-        rules=there.asked.gate,
-        margin=there.asked.margin,
-        against=champion,
-    )
+        return there.rollback(reason, by=by)
+    return there.promote(number, reason, by=by, force=force, against=champion)
 
 
 def _ask(
@@ -181,10 +161,10 @@ def _ask(
         decision, missing = _judge(there, version), there.verify(shown)
         title = f"{'Roll back to' if action == 'rollback' else 'Promote'} {there.model} version "
         title += f"{version}?"
-        why = f"Asked because: {reason}\n\n" * bool(reason.strip())
         page, narrow = (
-            f"# {title}\n\n{why}{comparison(there.uri, shown, other, decision, missing, width)}"
-            for width in (WIDE, NARROW)
+            f"{level} {title}\n\n"
+            f"{comparison(there.uri, shown, other, decision, missing, reason, width)}"
+            for level, width in (("#", WIDE), ("####", NARROW))
         )
         create_markdown_artifact(page, key="comparison", description=title)
         form = Approval.with_initial_data(description=narrow)
@@ -204,6 +184,7 @@ def _asked() -> set[str]:
 
 
 @flow(name="undecided", flow_run_name="record {flow_run}")
+@typed
 def undecided(flow_run: UUID) -> Any:
     """Record that a promotion which waited for a person was not decided.
 
@@ -226,7 +207,7 @@ def undecided(flow_run: UUID) -> Any:
             reason = f"{why} (flow run {ended.name})"
             move = _decline(there, asked["version"], by="nobody", reason=reason)
     except GanpipeError as problem:
-        return failed(problem)
+        return failed_flow(problem)
     told = f"{move.model} version {move.version} was not promoted: {move.reason}"
     return Completed(message=told, data=move)
 

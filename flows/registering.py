@@ -36,8 +36,6 @@ def register_model(run: Run) -> Any:
     )
     if not registration.reused:
         emit_registered(registration)
-    if registration.move is not None:
-        emit_move(registration.move)
     if asked.approval == "person":
         _ask(there, registration.version)
     return registration
@@ -51,8 +49,9 @@ def _registered(run: Run, there: Place) -> registry.Registration:
             run.workspace,
             run.params,
             run.identity(),
-            there.lock(),
+            there.lock,
             there.verify,
+            emit_move,
         )
 
 

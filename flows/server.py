@@ -33,7 +33,7 @@ def embedded(state: Path) -> Iterator[str]:
     $PREFECT_API_URL when it is set, else the server of this checkout, started when none runs.
     Enter it before the first import of Prefect. Raises GanpipeError when a given URL is dead.
     """
-    with shared_server(state) as url, _variables(prefect_server.settings(state, url)):
+    with shared_server(state) as url, variables(prefect_server.settings(state, url)):
         if "prefect.context" in sys.modules:
             sys.modules["prefect.context"].refresh_global_settings_context()
         try:
@@ -97,7 +97,7 @@ def _start_all(
     prefect_url = stack.enter_context(shared_server(state, prefect_port))
     env = {**environment(repo), **prefect_server.settings(state, prefect_url)}
     env["GANPIPE_REPOSITORY"] = str(repo)
-    stack.enter_context(_variables(env))
+    stack.enter_context(variables(env))
     for line in apply(repo, WORK_POOL, env):
         _say(line)
     for child in children:
@@ -126,10 +126,9 @@ def _registry_watched() -> Iterator[None]:
     from ganpipe.registry.place import open_place
     from ganpipe.registry_watch import watch_registry
 
-    there = open_place("", promotion_lock)
+    there = open_place("", promotion_lock, emit_move)
 
     def noticed(move: Move) -> None:
-        emit_move(move)
         _say(f"{move.model} version {move.version} {move.action}: {move.decision.reason}")
 
     stop = threading.Event()
@@ -204,7 +203,8 @@ def _only_one(state: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _variables(values: dict[str, str]) -> Iterator[None]:
+def variables(values: dict[str, str]) -> Iterator[None]:
+    """Environment variables that hold in the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -11,6 +11,7 @@ import typer
 
 from ganpipe import __version__
 from ganpipe.commands import collection, evaluation, generation, lineage, registry, service
+from ganpipe.commands.options import Threads
 from ganpipe.errors import GanpipeError
 from ganpipe.events import emit
 
@@ -124,7 +125,7 @@ def score(
     most: Annotated[
         int, typer.Option(help="images of each side for measures of pairs", min=2)
     ] = 10_000,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 is every core", min=0, max=1024)] = 0,
+    threads: Threads = 0,
     out: Annotated[
         Path | None, typer.Option(help="JSON file to write everything to", show_default=False)
     ] = None,

@@ -18,6 +18,7 @@ from ganpipe.errors import GanpipeError
 from ganpipe.files import replacing, sha256
 from ganpipe.networks import Generator, load_generator
 from ganpipe.networks.generator import WEIGHTS, drawn_labels, latent_vectors
+from ganpipe.packaging import GENERATOR_TAG
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
@@ -101,7 +102,7 @@ def _metadata(generator: Generator, folder: Path, source: str) -> dict[str, str]
     config = generator.config
     return {
         "ganpipe.source": source,
-        "ganpipe.generator_sha256": sha256(folder / WEIGHTS),
+        GENERATOR_TAG: sha256(folder / WEIGHTS),
         "ganpipe.architecture": config.architecture,
         "ganpipe.classes": json.dumps(generator.classes),
         "ganpipe.latents": f"float32 [n, {config.latent}], standard normal",

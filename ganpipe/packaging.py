@@ -25,7 +25,7 @@ GENERATOR = "generator"
 LINEAGE_FILES = (PARAMS_FILE, "dvc.lock", "requirements.lock")
 # what the packaged code imports to make images; no more of ganpipe's own requirements
 REQUIREMENTS = ("mlflow", "numpy", "pillow", "pydantic", "pyyaml", "safetensors", "torch")
-DIGEST = "ganpipe.generator_sha256"  # the tag of a version with the sha256 of its weights
+GENERATOR_TAG = "ganpipe.generator_sha256"  # of a version: sha256 of its weights
 
 
 def create_version(
@@ -178,7 +178,7 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
     from filelock import FileLock
     from mlflow.exceptions import MlflowException
 
-    digest = version.tags.get(DIGEST)
+    digest = version.tags.get(GENERATOR_TAG)
     if digest is None:
         raise GanpipeError(
             f"model {version.name} version {version.version} was not registered by ganpipe"
@@ -187,7 +187,7 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
         # the server says it, and it names a folder that may be replaced
         raise GanpipeError(
             f"model {version.name} version {version.version} at {uri} has the tag "
-            f"{DIGEST}={digest!r}, which is no sha256: somebody changed it"
+            f"{GENERATOR_TAG}={digest!r}, which is no sha256: somebody changed it"
         )
     folder = cache / digest
     cache.mkdir(parents=True, exist_ok=True)

@@ -19,26 +19,29 @@ def watch_registry(
     on_move: Callable[[Move], None],
     say: Callable[[str], None],
     seconds: float = SECONDS,
+    wake: Event | None = None,
 ) -> None:
-    """Call `look` every `seconds` until `stop` is set; what it finds goes to `on_move`.
+    """Call `look` every `seconds`, or when `wake` is set, until `stop` is; finds go to `on_move`.
 
     `look` is `registry.reconcile` with its arguments, which needs the lock only where something
     was moved. That MLflow is down is told to `say` once, and once when it is back.
     """
     down = False
     while not stop.is_set():
+        if wake is not None:
+            wake.clear()  # whoever calls from here on is answered by another look
         try:
             move = look()
         except GanpipeError as problem:
             if not down:
                 say(f"what is moved by hand in MLflow is not noticed for now: {problem}")
             down = True
-        except Exception:  # a thread that ends would notice nothing any more
+        except Exception:  # a watch that ends would notice nothing any more
             log.exception("looking for aliases that were moved in MLflow")
         else:
             if down:
-                say("MLflow answers again: what is moved by hand is noticed")
+                say("what is moved by hand in MLflow is noticed again")
             down = False
             if move is not None:
                 on_move(move)
-        stop.wait(seconds)
+        (wake or stop).wait(seconds)

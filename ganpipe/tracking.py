@@ -1,4 +1,4 @@
-"""A run in MLflow: parameters, report, lineage files, dataset (the curves: forwarding.py).
+"""A run in MLflow: parameters, report, lineage files (the curves: forwarding.py).
 
 Nothing here changes process-wide MLflow state: every function takes the tracking URI and talks
 through its own client, so a second run in the same process is never sent to the wrong place.
@@ -16,25 +16,22 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ganpipe import addresses, processes
+from ganpipe.dataset_inputs import log_dataset
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
 from ganpipe.packaging import LINEAGE_FILES
-from ganpipe.params import NEEDS_PATH, PARAMS_FILE, DataParams, Params, load
+from ganpipe.params import Params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ganpipe.data.dataset import Dataset as Images
-
 EXPERIMENT = "ganpipe"
 HOST_TAG, PROCESS_TAG = "ganpipe.host", "ganpipe.process"
-DIGEST_CHARACTERS = 36  # all that MLflow stores of a dataset's digest
-MLFLOW_CONTEXTS = {"train": "training", "test": "testing"}
 
 # Defaults of this process; a value that the user exported wins.
 MLFLOW_SETTINGS = {
@@ -202,7 +199,7 @@ def log_report(uri: str, run_id: str, workspace: Path, beside: Path | None = Non
             client.log_artifact(run_id, str(workspace / name), "lineage")
     client.set_tag(run_id, "ganpipe.protocol", json.dumps(metrics["protocol"], sort_keys=True))
     client.set_tag(run_id, "mlflow.note.content", description(run_id, metrics))
-    _log_dataset(client, run_id, workspace)
+    log_dataset(client, run_id, workspace)
 
 
 def description(run_id: str, metrics: dict[str, Any]) -> str:
@@ -233,61 +230,6 @@ def _experiment(client: MlflowClient, uri: str, state: Path) -> str:
             f"`MLFLOW_TRACKING_URI={uri} mlflow experiments restore -x {found.experiment_id}`"
         )
     return str(found.experiment_id)
-
-
-def _log_dataset(client: MlflowClient, run_id: str, workspace: Path) -> None:
-    """Both sides of the data set as inputs of the run, under the digests of their content."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    from ganpipe.data.dataset import Dataset as Images
-    from ganpipe.data.report.facts import class_counts
-    from ganpipe.data.sources import read_fingerprint
-
-    data = load(workspace / PARAMS_FILE).data
-    source = {**data.model_dump(mode="json"), "fingerprint": read_fingerprint(workspace)}
-    sides = {side: Images(workspace / "data" / side) for side in MLFLOW_CONTEXTS}
-    counts = class_counts(sides["train"], sides["test"])
-    inputs = []
-    for side, found in sides.items():
-        profile = {
-            "split": side,
-            "count": len(found),
-            "height": found.height,
-            "width": found.width,
-            "channels": found.channels,
-            "classes": {each.name: getattr(each, side) for each in counts},
-            "sha256": found.sha256,
-        }
-        entry = Dataset(
-            name=_dataset_name(data),
-            digest=found.sha256[:DIGEST_CHARACTERS],
-            source_type="ganpipe",
-            source=json.dumps(source),
-            schema=_schema(found),
-            profile=json.dumps(profile),
-        )
-        tags = [InputTag("mlflow.data.context", MLFLOW_CONTEXTS[side])]
-        inputs.append(DatasetInput(dataset=entry, tags=tags))
-    client.log_inputs(run_id, inputs)
-
-
-def _dataset_name(data: DataParams) -> str:
-    """The name of the folder, archive or file that was read, or of the data set."""
-    if data.source not in NEEDS_PATH:
-        return data.source
-    return PurePosixPath(data.path.partition("?")[0]).name or data.source
-
-
-def _schema(found: Images) -> str:
-    import numpy as np
-    from mlflow.data.schema import TensorDatasetSchema
-    from mlflow.types import Schema, TensorSpec
-
-    shape = (-1, found.height, found.width, found.channels)
-    arrays = [Schema([TensorSpec(np.dtype("uint8"), shape)])]
-    if found.classes:
-        arrays.append(Schema([TensorSpec(np.dtype("int64"), (-1,))]))
-    return json.dumps(TensorDatasetSchema(*arrays).to_dict())
 
 
 def _open_sqlite(path: Path) -> None:

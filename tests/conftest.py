@@ -1,8 +1,9 @@
-"""What tests of several parts use: free ports and real servers, ended even when a test fails."""
+"""What tests of several parts use: free ports, real servers, a browser, all ended in any case."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,10 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ganpipe.addresses import opener
+from tests import s3
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 MlflowServer = Callable[[Path, int], AbstractContextManager[str]]
 
@@ -58,10 +64,50 @@ def _mlflow_server(state: Path, port: int) -> Iterator[str]:
         server.wait()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mlflow_server() -> MlflowServer:
     """`with mlflow_server(state, port) as address:` runs `mlflow server` on a state folder."""
     return _mlflow_server
+
+
+@pytest.fixture(scope="session")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server of our own."""
+    with s3.server(tmp_path_factory.mktemp("s3") / "log") as address:
+        yield address
+
+
+@pytest.fixture
+def s3_client(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A client of that server, which the environment makes the one for s3://."""
+    import boto3
+
+    none = str(tmp_path / "none")
+    for name, value in {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": none,
+        "AWS_SHARED_CREDENTIALS_FILE": none,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    return boto3.client("s3")
+
+
+@pytest.fixture(scope="module")  # its event loop would be in the way of other modules
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium here (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ganpipe import registry, tracking
+from ganpipe import registry
 from ganpipe.champion import beside_champion
 from ganpipe.evaluation.measure import evaluate
 from ganpipe.evaluation.real_images import make_reference
-from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
-from ganpipe.params import EvaluateParams, Params
-from ganpipe.registry import headline
+from ganpipe.params import EvaluateParams
 from tests.evaluation.digits import splits, untrained
+from tests.registry.shelf import Shelf
 
 PARAMS = EvaluateParams(samples=10, threads=1)
 METRIC = "fid_lite0_10"
@@ -27,8 +26,7 @@ class Place:
     """Reports of two generators, a registry, and room for what stands beside."""
 
     def __init__(self, root: Path) -> None:
-        self.state = root / "state"
-        self.uri = tracking.tracking_uri(self.state)
+        self.shelf = Shelf(root)
         data = splits(root, 12, 24, labelled=False)
         make_reference(*data, PARAMS, root / "reference")
         self.first, self.second = root / "first", root / "second"
@@ -36,22 +34,16 @@ class Place:
             model = untrained(root / f"model-{seed}", seed)
             evaluate(model, root / "reference", data, PARAMS, report)
 
-    def promote(self, name: str, report: Path | None, tags: dict[str, str] | None = None) -> str:
-        """Make a version of this report champion; without a report it has its tags only."""
-        run = tracking.start_run(self.uri, self.state, name, Params(), {})
-        client = tracking.connect(self.uri)
-        if report is not None:
-            client.log_artifacts(run, str(report), "report")
-        client.create_registered_model(name)
-        version = client.create_model_version(name, f"runs:/{run}/model", run, tags).version
-        client.set_registered_model_alias(name, registry.CHAMPION, version)
-        return str(version)
+    def promote(self, name: str, evaluation: dict[str, Any] | None) -> str:
+        """Make a version that was measured so champion; without, one that ganpipe did not make."""
+        version = self.shelf.add(name, evaluation)
+        self.shelf.client.set_registered_model_alias(name, registry.CHAMPION, version)
+        return version
 
     def beside(self, name: str, folder: Path, report: Path | None = None) -> str:
-        target, scratch = folder / "beside", folder / "scratch"
+        target = folder / "beside"
         target.mkdir()
-        scratch.mkdir()
-        return beside_champion(self.uri, name, report or self.second, target, scratch)
+        return beside_champion(self.shelf.uri, name, report or self.second, target)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +56,12 @@ def _no_outside_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
+def evaluation(report: Path, **protocol: Any) -> dict[str, Any]:
+    """Its evaluation.json, by another protocol where that is said."""
+    found: dict[str, Any] = read_json(report / "evaluation.json")
+    return {**found, "protocol": {**found["protocol"], **protocol}}
+
+
 def _row(page: str, name: str) -> dict[str, str]:
     """The cells of a measure's row in the page's table."""
     row = re.search(rf"<tr><th scope=\"row\"><code>{name}</code>.*?</tr>", page, re.DOTALL)
@@ -73,7 +71,7 @@ def _row(page: str, name: str) -> dict[str, str]:
 
 
 def test_every_number_stands_beside_the_champion_s(place: Place, tmp_path: Path) -> None:
-    version = place.promote("measured", place.first)
+    version = place.promote("measured", evaluation(place.first))
     assert place.beside("measured", tmp_path) == f"version {version}"
     assert sorted(path.name for path in (tmp_path / "beside").iterdir()) == NAMES
     page = (tmp_path / "beside" / "index.html").read_text()
@@ -92,7 +90,7 @@ def test_every_number_stands_beside_the_champion_s(place: Place, tmp_path: Path)
 
 
 def test_nothing_but_numbers_changes(place: Place, tmp_path: Path) -> None:
-    place.promote("pictures", place.first)
+    place.promote("pictures", evaluation(place.first))
     place.beside("pictures", tmp_path)
     kept = []
     for folder in (place.second, tmp_path / "beside"):
@@ -108,34 +106,23 @@ def test_nothing_but_numbers_changes(place: Place, tmp_path: Path) -> None:
     assert "Memorisation" in summary
 
 
-def test_a_champion_of_another_protocol_is_no_champion_here(place: Place, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    for name in ("metrics.json", "evaluation.json"):
-        told = read_json(place.first / name)
-        if "protocol" in told:
-            told["protocol"]["seed"] += 1
-        (other / name).write_text(json.dumps(told))
-    place.promote("other-protocol", other)
+def test_a_champion_of_another_protocol_stands_there_only_once_it_is_measured_anew(
+    place: Place, tmp_path: Path
+) -> None:
+    version = place.promote("other-protocol", evaluation(place.first, seed=99))
     assert place.beside("other-protocol", tmp_path) == ""
     assert list((tmp_path / "beside").iterdir()) == []
+    place.shelf.evaluate("other-protocol", version, evaluation(place.first))
+    (tmp_path / "anew").mkdir()
+    assert place.beside("other-protocol", tmp_path / "anew") == f"version {version}"
+    page = (tmp_path / "anew" / "beside" / "index.html").read_text()
+    champions = (place.first / "index.html").read_text()
+    assert _row(page, METRIC)["champion"] == _row(champions, METRIC)["value"]
 
 
 def test_without_a_champion_there_is_nothing_beside(place: Place, tmp_path: Path) -> None:
     assert place.beside("nobody", tmp_path) == ""
     assert list((tmp_path / "beside").iterdir()) == []
-
-
-def test_a_champion_that_left_only_tags_is_compared_by_its_headline(
-    place: Place, tmp_path: Path
-) -> None:
-    tags = headline.to_tags(read_results(place.first))
-    place.promote("tagged", None, tags)
-    assert place.beside("tagged", tmp_path) == "version 1"
-    page = (tmp_path / "beside" / "index.html").read_text()
-    champions = (place.first / "index.html").read_text()
-    assert _row(page, METRIC)["champion"] == _row(champions, METRIC)["value"]
-    assert _row(page, "kid_lite0_10")["champion"] == "\N{EN DASH}"
 
 
 def test_a_champion_without_any_numbers_is_passed_over(place: Place, tmp_path: Path) -> None:
@@ -145,7 +132,7 @@ def test_a_champion_without_any_numbers_is_passed_over(place: Place, tmp_path: P
 
 def test_a_report_without_a_page_stays_as_it_is(place: Place, tmp_path: Path) -> None:
     """Of a pipeline of the user's own, which writes numbers alone."""
-    place.promote("own", place.first)
+    place.promote("own", evaluation(place.first))
     own = tmp_path / "own"
     own.mkdir()
     (own / "metrics.json").write_bytes((place.second / "metrics.json").read_bytes())

@@ -56,7 +56,7 @@ def test_a_move_by_hand_is_noticed_and_an_outage_told_once(
     assert "is not noticed for now: MLflow at" in said[0]
     with mlflow_server(repo.state, free_port):
         wait_for(lambda: len(said) == 2)
-        assert "answers again" in said[1]
+        assert "is noticed again" in said[1]
         tracking.connect(address).set_registered_model_alias("ganpipe", CHAMPION, "2")
         wait_for(lambda: len(seen) == 1)
         stop.set()

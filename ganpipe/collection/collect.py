@@ -14,6 +14,7 @@ from ganpipe.collection import cache, folders, records, tracked
 from ganpipe.collection.items import Item, Rules
 from ganpipe.collection.locks import dvc_at_work, only_collector, sole_user
 from ganpipe.errors import GanpipeError
+from ganpipe.packaging import GENERATOR_TAG
 from ganpipe.tracking import check
 from ganpipe.workspace import git
 
@@ -57,7 +58,7 @@ def plan(repo: Path, uri: str, rules: Rules) -> Plan:
     spaces = folders.workspaces(repo, running, rules)
     kept = [Path(item.where) for item in spaces if not item.goes]
     pins = cache.pins(repo, _commits(left, kept)) if "cache" in rules.kinds else []
-    digests = {version.tags.get(tracked.GENERATOR_TAG, ""): version.told for version in staying}
+    digests = {version.tags.get(GENERATOR_TAG, ""): version.told for version in staying}
     found = [
         *spaces,
         *folders.states(state, rules),

@@ -28,26 +28,30 @@ def using_cache(state: Path) -> Iterator[None]:
 @contextmanager
 def sole_user(state: Path) -> Iterator[bool]:
     """Whether nobody uses the cache; then nobody does until the block ends."""
-    with _opened(state / USERS) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    with _alone(state / USERS) as alone:
+        yield alone
 
 
 @contextmanager
 def only_collector(state: Path) -> Iterator[None]:
     """One `ganpipe gc` at a time. Raises GanpipeError when there is another."""
-    with _opened(state / COLLECTOR) as descriptor:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _alone(state / COLLECTOR) as alone:
+        if not alone:
             raise GanpipeError(
                 f"another `ganpipe gc` holds {state / COLLECTOR}: let it finish, or end it"
-            ) from None
+            )
         yield
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    with _opened(path) as descriptor:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone
 
 
 @contextmanager

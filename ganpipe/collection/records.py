@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 from ganpipe.collection.folders import own_bytes
 from ganpipe.collection.items import Item, Rules, judged
 from ganpipe.collection.tracked import (
-    GENERATOR_TAG,
     NOT_OURS,
     Tracked,
     Version,
@@ -26,13 +25,14 @@ from ganpipe.collection.tracked import (
     running_runs,
 )
 from ganpipe.errors import GanpipeError
+from ganpipe.packaging import GENERATOR_TAG
 from ganpipe.registry import audit
+from ganpipe.registry.evaluations import EVALUATION_TAG
 from ganpipe.tracking import HOST_TAG, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EVALUATION_TAG = "ganpipe.evaluation."
 FILES = "files"  # what the `where` of a version's files begins with
 
 

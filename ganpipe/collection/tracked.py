@@ -15,6 +15,7 @@ from ganpipe import addresses, processes
 from ganpipe.errors import GanpipeError
 from ganpipe.files import sha256
 from ganpipe.lineage import LOCK_FILE
+from ganpipe.packaging import GENERATOR_TAG
 from ganpipe.registry.moves import MOVING, left
 from ganpipe.registry.versions import registered, versions
 from ganpipe.tracking import EXPERIMENT, HOST_TAG, PROCESS_TAG, connect, first_line
@@ -28,7 +29,6 @@ KEEP = "keep"
 NOT_OURS = "not ganpipe's"
 COMMIT_TAG = "ganpipe.git_commit"
 LOCK_TAG = "ganpipe.dvc_lock_sha256"
-GENERATOR_TAG = "ganpipe.generator_sha256"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ganpipe.commands.options import Json
+
 
 def gc(
     older_than: Annotated[
@@ -24,7 +26,7 @@ def gc(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would go")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="delete without asking")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete what is old and no longer needed: runs, versions, workspaces, bytes of DVC's cache.
 

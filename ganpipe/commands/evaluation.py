@@ -7,14 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ganpipe.commands.options import Model, Version
+
 
 def evaluate(
-    version: Annotated[
-        str, typer.Argument(help="3, an alias, models:/NAME/3 or models:/NAME@ALIAS")
-    ],
-    model: Annotated[
-        str, typer.Option(help="name of the model; empty is register.model of params.yaml")
-    ] = "",
+    version: Version,
+    model: Model = "",
     like: Annotated[
         str, typer.Option(help="measure it as this other version was: on its data, by its protocol")
     ] = "",

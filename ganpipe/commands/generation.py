@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ganpipe.commands.options import Threads
+
 
 def generate(
     model: Annotated[
@@ -47,7 +49,7 @@ def generate(
     near_distance: Annotated[
         int, typer.Option(help="bits of 64 in which hashes of near duplicates differ")
     ] = 4,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 is every core")] = 0,
+    threads: Threads = 0,
     replace: Annotated[
         bool, typer.Option("--replace", help="replace images of another request in that place")
     ] = False,

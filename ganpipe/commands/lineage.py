@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ganpipe.commands.options import Json, Model, Version
+
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-Version = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="3, an alias, models:/NAME/3 or models:/NAME@ALIAS"),
-]
-Model = Annotated[
-    str, typer.Option(help="name of the model; empty is register.model of params.yaml")
-]
-Json = Annotated[bool, typer.Option("--json", help="everything, for programs")]
 
 
 def adopt(

@@ -60,7 +60,13 @@ class Drops:
         if request.params.finds_near:
             self.near = NearDuplicates(request.params.near_distance, request.params.n)
         if request.params.finds_copies:
-            self.copies = Copies(training_set(request, repo), Path(self.scratch.name))
+            learnt_from = training_set(request, repo)
+            print(
+                f"every sample is held against the training images in {learnt_from}: some hundred "
+                "a second at best",
+                flush=True,
+            )
+            self.copies = Copies(learnt_from, Path(self.scratch.name))
         self.counts: Counter[str] = Counter()
 
     @property

@@ -11,11 +11,10 @@ from ganpipe.files import sha256
 from ganpipe.lineage import carried, code
 from ganpipe.lineage.identity import LOCK_FILE, REQUIREMENTS, SOURCE, outputs
 from ganpipe.lineage.store import DAMAGED, WHOLE, Store, opened
+from ganpipe.packaging import DESCRIPTION, GENERATOR_TAG, WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-WEIGHTS, DESCRIPTION = "generator.safetensors", "generator.json"
 
 
 def verify(uri: str, version: ModelVersion, repo: Path, *, thorough: bool = False) -> list[str]:
@@ -108,11 +107,11 @@ def _weights(uri: str, version: ModelVersion, files: dict[str, str]) -> list[str
             except (MlflowException, RequestException, OSError) as error:
                 problems.append(f"{uri_of_file} is gone or out of reach: {error}")
                 continue
-            tagged = version.tags.get("ganpipe.generator_sha256")
+            tagged = version.tags.get(GENERATOR_TAG)
             if name == WEIGHTS and sha256(found) != tagged:
                 problems.append(
                     f"{uri_of_file} is damaged: its sha256 is not {tagged}, as the version's tag "
-                    "ganpipe.generator_sha256 says"
+                    f"{GENERATOR_TAG} says"
                 )
             wanted = files.get(str(PurePosixPath("model", name)))
             if wanted is not None and md5(found) != wanted:

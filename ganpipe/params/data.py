@@ -25,6 +25,14 @@ SourceName = Literal[
 ]
 NEEDS_PATH = ("folder", "archive", "idx", "npz", "parquet")
 Side = Annotated[int, Field(ge=1, le=4096)]
+NearDistance = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=8,
+        description="bits of 64 in which the perceptual hashes of near duplicates may differ",
+    ),
+]
 
 
 class DataParams(Section):
@@ -53,69 +61,6 @@ class DataParams(Section):
             "none: no classes, whatever the source"
         ),
     ] = "auto"
-    test_fraction: Annotated[
-        float,
-        Field(
-            ge=0.01,
-            le=0.5,
-            description="share of images kept from training, chosen by content hash; "
-            "a source with a published split (fashion-mnist) keeps its own",
-        ),
-    ] = 0.1
-    min_side: Annotated[
-        int,
-        Field(ge=1, le=4096, description="images with a side below this are set aside, in pixels"),
-    ] = 8
-    max_pixels: Annotated[
-        int,
-        Field(
-            ge=1,
-            le=2**31,
-            description="images with more pixels than this are set aside: a small file may "
-            "unfold into gigabytes (a worker process needs up to 20 bytes for each)",
-        ),
-    ] = 100_000_000
-    near_duplicates: Annotated[
-        Literal["keep", "set-aside-across", "set-aside"],
-        Field(
-            description="images that look alike by their perceptual hash, which sees no colours. "
-            "set-aside-across: only where one would train and the other test; set-aside: also all "
-            "but the first by path of each class"
-        ),
-    ] = "keep"
-    near_distance: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=8,
-            description="bits of 64 in which the perceptual hashes of near duplicates may differ",
-        ),
-    ] = 4
-    min_images: Annotated[
-        int, Field(ge=4, description="fewer usable images than this fail the run")
-    ] = 4
-    max_set_aside: Annotated[
-        float,
-        Field(ge=0, le=1, description="a larger share of files set aside than this fails the run"),
-    ] = 0.5
-    min_per_class: Annotated[
-        int, Field(ge=0, description="fewer usable images in any class than this fail the run")
-    ] = 0
-    max_imbalance: Annotated[
-        float,
-        Field(
-            ge=0,
-            description="the largest class may be at most this many times the smallest; "
-            "0 is no limit",
-        ),
-    ] = 0.0
-    expected_classes: Annotated[
-        tuple[str, ...],
-        Field(
-            description="names of all classes, as [cat, dog]; any others, or a missing one, fail "
-            "the run"
-        ),
-    ] = ()
     resolution: Annotated[
         int | tuple[Side, Side],
         Field(
@@ -146,6 +91,62 @@ class DataParams(Section):
             description="colour (#rrggbb) behind transparent images and beside letterboxed ones",
         ),
     ] = "#ffffff"
+    test_fraction: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=0.5,
+            description="share of images kept from training, chosen by content hash; "
+            "a source with a published split (fashion-mnist) keeps its own",
+        ),
+    ] = 0.1
+    min_side: Annotated[
+        int,
+        Field(ge=1, le=4096, description="images with a side below this are set aside, in pixels"),
+    ] = 8
+    max_pixels: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**31,
+            description="images with more pixels than this are set aside: a small file may "
+            "unfold into gigabytes (a worker process needs up to 20 bytes for each)",
+        ),
+    ] = 100_000_000
+    near_duplicates: Annotated[
+        Literal["keep", "set-aside-across", "set-aside"],
+        Field(
+            description="images that look alike by their perceptual hash, which sees no colours. "
+            "set-aside-across: only where one would train and the other test; set-aside: also all "
+            "but the first by path of each class"
+        ),
+    ] = "keep"
+    near_distance: NearDistance = 4
+    min_images: Annotated[
+        int, Field(ge=4, description="fewer usable images than this fail the run")
+    ] = 4
+    max_set_aside: Annotated[
+        float,
+        Field(ge=0, le=1, description="a larger share of files set aside than this fails the run"),
+    ] = 0.5
+    min_per_class: Annotated[
+        int, Field(ge=0, description="fewer usable images in any class than this fail the run")
+    ] = 0
+    max_imbalance: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="the largest class may be at most this many times the smallest; "
+            "0 is no limit",
+        ),
+    ] = 0.0
+    expected_classes: Annotated[
+        tuple[str, ...],
+        Field(
+            description="names of all classes, as [cat, dog]; any others, or a missing one, fail "
+            "the run"
+        ),
+    ] = ()
 
     @field_validator("expected_classes", mode="before")
     @classmethod

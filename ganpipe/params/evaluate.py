@@ -9,6 +9,10 @@ from pydantic import Field
 
 from ganpipe.params.section import Section
 
+Threads = Annotated[
+    int, Field(ge=0, le=1024, description="CPU threads; 0 is every core the process may use")
+]
+
 
 class EvaluateParams(Section):
     """How the generator is measured."""
@@ -43,7 +47,7 @@ class EvaluateParams(Section):
     ] = 1
     precision: Annotated[
         Literal["float32", "bf16"],
-        Field(description="of the features; bf16 is a fast mode whose metric has its own name"),
+        Field(description="how features are computed; bf16 is fast, its metric has another name"),
     ] = "float32"
     neighbours: Annotated[
         int,
@@ -61,9 +65,7 @@ class EvaluateParams(Section):
             "images and test it on real ones, and the reverse"
         ),
     ] = "auto"
-    threads: Annotated[
-        int, Field(ge=0, le=1024, description="CPU threads; 0 is every core the process may use")
-    ] = 0
+    threads: Threads = 0
 
     def anchored(self, repo: Path) -> EvaluateParams:
         """The same with an absolute path of the weights: a run works in a folder of its own."""

@@ -9,6 +9,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ganpipe.errors import GanpipeError
+from ganpipe.params.data import NearDistance
+from ganpipe.params.evaluate import Threads
 from ganpipe.params.section import Section
 
 ANY, BALANCED = "any", "balanced"
@@ -75,17 +77,8 @@ class GenerateParams(Section):
             "1 % of unseen images do, or equal one (needs the training set on this machine)"
         ),
     ] = "none"
-    near_distance: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=8,
-            description="bits of 64 in which the perceptual hashes of near duplicates may differ",
-        ),
-    ] = 4
-    threads: Annotated[
-        int, Field(ge=0, le=1024, description="CPU threads; 0 is every core the process may use")
-    ] = 0
+    near_distance: NearDistance = 4
+    threads: Threads = 0
     replace: Annotated[
         bool,
         Field(description="replace what an earlier `generate` of another request left there"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from ganpipe.params.section import Section
 
@@ -32,6 +32,8 @@ class ModelParams(Section):
     ] = "dcgan"
     conditional: Annotated[
         bool | Literal["auto"],
+        # one list of three, where forms would ask for the type first
+        WithJsonSchema({"enum": ["auto", True, False]}),
         Field(
             description="learn to make images of a given class; auto: where the images have "
             "classes and the architecture knows them"

@@ -15,6 +15,10 @@ FINALS = ("lr_final", "beta2_final", "r1_final", "r2_final", "ema_kimg_final", "
 class TrainParams(Section):
     """How the networks are trained; time is counted in thousands of real images shown (kimg)."""
 
+    kimg: Annotated[
+        float, Field(gt=0, le=1e6, description="length of the run, in thousand images")
+    ] = 150.0
+    batch: Annotated[int, Field(ge=2, le=65536, description="images per optimizer step")] = 64
     seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of every random draw")] = 0
     start: Annotated[
         str,
@@ -32,10 +36,6 @@ class TrainParams(Section):
             "restart: from 0 (fine-tune)"
         ),
     ] = "continue"
-    kimg: Annotated[
-        float, Field(gt=0, le=1e6, description="length of the run, in thousand images")
-    ] = 150.0
-    batch: Annotated[int, Field(ge=2, le=65536, description="images per optimizer step")] = 64
     loss: Annotated[
         Literal["rpgan", "ns", "lsgan", "hinge", "wgan", "logistic-l1", "fakeness", "one-sided"],
         Field(
@@ -46,14 +46,16 @@ class TrainParams(Section):
     ] = "rpgan"
     schedule: Annotated[
         Literal["constant", "linear", "cosine"],
-        Field(description="how lr, beta2, r1, r2, ema_kimg and augment_strength reach *_final"),
+        Field(
+            description="how lr, beta2, r1, r2, ema_kimg and augment_strength get to their *_final"
+        ),
     ] = "constant"
     schedule_kimg: Annotated[
         float,
         Field(
             ge=0,
             le=1e6,
-            description="thousand images until they do, and are held; 0 is the whole run",
+            description="thousand images until *_final is reached, and held; 0 is the whole run",
         ),
     ] = 0.0
     warmup_kimg: Annotated[
@@ -177,7 +179,9 @@ class TrainParams(Section):
     ] = 500.0
     precision: Annotated[
         Literal["auto", "bf16", "float32"],
-        Field(description="auto is bf16 where the device computes it in hardware"),
+        Field(
+            description="how networks compute; auto is bf16 where the device does so in hardware"
+        ),
     ] = "auto"
     channels_last: Annotated[
         bool,

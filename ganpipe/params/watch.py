@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ganpipe.params.data import NEEDS_PATH, SourceName
+from ganpipe.params.evaluate import Threads
 from ganpipe.params.section import Section
 
 AS_TRAINED = "as trained"
@@ -48,8 +49,8 @@ class WatchParams(Section):
     only_new: Annotated[
         bool,
         Field(
-            description="count a file once for each champion (until its time, size or name "
-            "changes); off: look at all files every time"
+            description="count a file once (until its time, size or name changes), and none that "
+            "the champion has learnt from; off: look at all files every time"
         ),
     ] = True
     served: Annotated[
@@ -98,9 +99,7 @@ class WatchParams(Section):
         ),
     ] = 0.1
     seed: Annotated[int, Field(ge=0, lt=2**63, description="chooses images and deals them out")] = 0
-    threads: Annotated[
-        int, Field(ge=0, le=1024, description="CPU threads; 0 is every core the process may use")
-    ] = 0
+    threads: Threads = 0
 
     @model_validator(mode="after")
     def _possible(self) -> WatchParams:

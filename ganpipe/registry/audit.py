@@ -29,7 +29,9 @@ DECISION_TAG = "ganpipe.decision."
 PROMOTIONS = "promotions.jsonl"
 PROMOTIONS_OF = "ganpipe.promotions_of"
 UNKNOWN = "unknown"
-Action = Literal["promoted", "refused", "waiting", "rolled-back", "by-hand"]
+TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+Key = tuple[str, str]  # of a decision: its tag, which sorts by time, and the version
+Action = Literal["promoted", "refused", "waiting", "rolled-back", "by-hand", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Move:
     """What was decided of a version, and what became of the aliases."""
 
     action: Action
-    """waiting: the gate lets it pass, and a person has the word."""
+    """waiting: the gate lets it pass, and a person has the word. unreadable: what was written of
+    this decision is damaged, and `reason` names it."""
     model: str
     version: str
     """The one decided on; after rolled-back, the one that is champion again."""
@@ -54,7 +57,7 @@ class Move:
 
 
 def now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(TIME)
 
 
 def to_json(move: Move) -> str:
@@ -67,8 +70,8 @@ def to_json(move: Move) -> str:
     return json.dumps(values, allow_nan=False, ensure_ascii=False)
 
 
-def from_json(line: str) -> Move:
-    """What `to_json` wrote. Raises GanpipeError for anything else."""
+def from_json(line: str, where: str) -> Move:
+    """What `to_json` wrote. Raises GanpipeError that names `where` for anything else."""
     try:
         values = json.loads(line)
         decision = values["decision"]
@@ -76,9 +79,7 @@ def from_json(line: str) -> Move:
         return Move(**{**values, "decision": Decision(**{**decision, "results": results})})
     except (ValueError, KeyError, TypeError) as error:
         raise GanpipeError(
-            f"a decision in MLflow is damaged ({type(error).__name__}: {error}): {line[:200]!r}; "
-            f"delete the version's tag {DECISION_TAG}... or ganpipe.intent, or the line of "
-            f"{PROMOTIONS}, that holds it"
+            f"{where} is damaged ({type(error).__name__}: {error}): {line[:200]!r}; delete it"
         ) from error
 
 
@@ -90,8 +91,7 @@ def write(client: MlflowClient, move: Move) -> None:
         headline |= {"promoted_from": move.previous, "promoted_reason": move.reason}
     for key, value in headline.items():
         client.set_model_version_tag(move.model, move.version, f"ganpipe.{key}", value)
-    key = DECISION_TAG + move.at.replace("-", "").replace(":", "")
-    client.set_model_version_tag(move.model, move.version, key, to_json(move))
+    client.set_model_version_tag(move.model, move.version, _tag(move.at), to_json(move))
 
 
 def published(client: MlflowClient, move: Move) -> Move:
@@ -118,21 +118,47 @@ def published(client: MlflowClient, move: Move) -> Move:
 
 
 def history(uri: str, model: str) -> list[Move]:
-    """All decisions on a model's versions, oldest first."""
+    """All decisions on a model's versions, oldest first; `unreadable` where one is damaged."""
     from ganpipe.registry.moves import outages
 
     check(uri)
     client = connect(uri)
     with outages(uri):
         run_id = _file_run(client, model)
-        lines = _lines_of_tags(client, model) | (_lines_of_file(client, run_id) if run_id else {})
-    return sorted(map(from_json, lines.values()), key=lambda move: move.at)
+        kept = _lines_of_file(client, run_id) if run_id else {}
+        tags = _lines_of_tags(versions(client, model))
+    # where a tag is damaged the file may have the decision whole
+    return [
+        _read(model, key, *(lines[key] for lines in (tags, kept) if key in lines))
+        for key in sorted(tags.keys() | kept.keys())
+    ]
 
 
 def _moves(version: ModelVersion) -> list[Move]:
     """The decisions on a version that its tags know, oldest first."""
-    keys = sorted(key for key in version.tags if key.startswith(DECISION_TAG))
-    return [from_json(version.tags[key]) for key in keys]
+    lines = _lines_of_tags([version])
+    return [_read(version.name, key, lines[key]) for key in sorted(lines)]
+
+
+def _read(model: str, key: Key, *lines: str) -> Move:
+    """The decision that the first whole one of these lines tells, else that it is unreadable."""
+    tag, version = key
+    problem = ""
+    for line in lines:
+        try:
+            return from_json(line, f"the decision {tag} of version {version}")
+        except GanpipeError as error:
+            problem = problem or str(error)
+    try:
+        at = datetime.strptime(tag, _tag(TIME)).replace(tzinfo=UTC).strftime(TIME)
+    except ValueError:
+        at = ""
+    decision = Decision(False, "it cannot be read")
+    return Move("unreadable", model, version, "", UNKNOWN, at, problem, decision)
+
+
+def _tag(at: str) -> str:
+    return DECISION_TAG + at.replace("-", "").replace(":", "")
 
 
 def latest(client: MlflowClient, model: str, version: str) -> Move | None:
@@ -161,32 +187,33 @@ def markdown(moves: Sequence[Move]) -> str:
 def _publish(client: MlflowClient, model: str) -> None:
     run_id = _file_run(client, model) or _new_file_run(client, model)
     kept = _lines_of_file(client, run_id)
-    lines = kept | _lines_of_tags(client, model)
+    tags = _lines_of_tags(versions(client, model))
+    lines = dict(kept)
+    for key, line in tags.items():
+        if _read(model, key, line).action != "unreadable":
+            lines[key] = line
     if lines != kept:
         ordered = [lines[key] for key in sorted(lines)]
         client.log_text(run_id, "".join(f"{line}\n" for line in ordered), PROMOTIONS)
 
 
-def _lines_of_tags(client: MlflowClient, model: str) -> dict[tuple[str, str], str]:
-    found = [
-        value
-        for version in versions(client, model)
+def _lines_of_tags(found: Sequence[ModelVersion]) -> dict[Key, str]:
+    """What is written of each decision, by its tag and version: in the order of time."""
+    return {
+        (key, str(version.version)): value
+        for version in found
         for key, value in version.tags.items()
         if key.startswith(DECISION_TAG)
-    ]
-    return _by_time(found)
+    }
 
 
-def _lines_of_file(client: MlflowClient, run_id: str) -> dict[tuple[str, str], str]:
+def _lines_of_file(client: MlflowClient, run_id: str) -> dict[Key, str]:
+    """The same; a torn line is left out, the tags have it whole."""
     if PROMOTIONS not in {file.path for file in client.list_artifacts(run_id)}:
         return {}
     with tempfile.TemporaryDirectory(prefix="ganpipe-") as folder:
         kept = Path(client.download_artifacts(run_id, PROMOTIONS, folder))
-        return _by_time(kept.read_text(encoding="utf-8", errors="replace").splitlines())
-
-
-def _by_time(lines: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Lines by time and version; a torn one is left out, the tags have it whole."""
+        lines = kept.read_text(encoding="utf-8", errors="replace").splitlines()
     found = {}
     for line in lines:
         try:
@@ -194,7 +221,7 @@ def _by_time(lines: Sequence[str]) -> dict[tuple[str, str], str]:
         except ValueError:
             continue
         if isinstance(values, dict) and {"at", "version"} <= values.keys():
-            found[str(values["at"]), str(values["version"])] = line
+            found[_tag(str(values["at"])), str(values["version"])] = line
     return found
 
 

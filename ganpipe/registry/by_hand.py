@@ -12,6 +12,7 @@ from ganpipe.registry import audit, moves
 from ganpipe.registry.audit import Move
 from ganpipe.registry.gate import Decision
 from ganpipe.registry.judge import Verify, compared, verified
+from ganpipe.registry.moves import OnMove, nobody
 from ganpipe.registry.versions import CHAMPION, PREVIOUS, existing, registered
 from ganpipe.tracking import check, connect
 
@@ -47,20 +48,38 @@ def reconcile(
     rules: Sequence[str] = RULES,
     margin: float = 0.0,
     verify: Verify | None = None,
+    on_move: OnMove = nobody,
 ) -> Move | None:
     """Complete an interrupted move, and notice aliases that were moved or deleted by hand.
 
     previous-champion then names the version that really was champion, and the move is judged by
     gate and `verify` after the fact: it stands, and `decision` says what they think of it. A
-    deleted champion alias comes back. None where nothing happened.
+    deleted champion alias comes back. `on_move` is told of each move; returned is the last, None
+    where nothing happened.
     """
     check(uri)
     client = connect(uri)
     with moves.outages(uri):
         if (seen := _look(client, model)) is None or seen.settled:
             return None  # the usual answer to a poll needs no lock
+        ahead(client, model, verify)
         with lock:
-            return settle(client, uri, model, rules, margin, verify)
+            return settle(client, uri, model, rules, margin, verify, on_move)
+
+
+def ahead(client: MlflowClient, model: str, verify: Verify | None, *numbers: str) -> None:
+    """Verify versions, and those that a hand has moved, before a lock that others wait for.
+
+    Bytes may go until the lock is held, so they are verified again under it; that is quick, as
+    `verify` reads no file anew that has not changed.
+    """
+    seen = _look(client, model)
+    if verify is None or seen is None:
+        return
+    moved = () if seen.champion == seen.was else (seen.champion, seen.was)
+    for number in dict.fromkeys((*numbers, *moved)):
+        if number and (version := existing(client, model, number)):
+            verified(verify, version)
 
 
 def settle(
@@ -70,9 +89,10 @@ def settle(
     rules: Sequence[str],
     margin: float,
     verify: Verify | None,
+    on_move: OnMove,
 ) -> Move | None:
     """The same, for those who hold the lock."""
-    completed = moves.complete(client, model)
+    completed = moves.complete(client, model, on_move)
     seen = _look(client, model)
     if seen is None or seen.settled:
         return completed
@@ -93,8 +113,8 @@ def settle(
             decision = decision.beside(verified(verify, version))
         planned = replace(planned, decision=decision)
         if _look(client, model) != seen:  # moved again while this one was judged
-            return settle(client, uri, model, rules, margin, verify)
-    return moves.move(client, planned)
+            return settle(client, uri, model, rules, margin, verify, on_move)
+    return moves.move(client, planned, on_move)
 
 
 def _planned(client: MlflowClient, model: str, seen: Seen, was: str, before: str) -> Move | None:

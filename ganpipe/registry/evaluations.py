@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.results import EVALUATION, FLOOR, METRICS
 from ganpipe.files import read_json
+from ganpipe.packaging import GENERATOR_TAG
 from ganpipe.tracking import check, connect
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 REPORT = "report"
 EVALUATION_TAG = "ganpipe.evaluation."
-GENERATOR_TAG = "ganpipe.generator_sha256"
 ABOUT = ("protocol", "generator_sha256")
 
 

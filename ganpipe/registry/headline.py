@@ -16,16 +16,6 @@ def to_tags(metrics: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def from_tags(tags: dict[str, str]) -> dict[str, Any] | None:
-    """What `to_tags` wrote, or None for a version that was registered by other means."""
-    if not {"ganpipe.metric", "ganpipe.value", "ganpipe.protocol"} <= tags.keys():
-        return None
-    return {
-        "protocol": json.loads(tags["ganpipe.protocol"]),
-        tags["ganpipe.metric"]: float(tags["ganpipe.value"]),
-    }
-
-
 def describe(metrics: dict[str, Any]) -> str:
     """Like `fid_lite0_898 4.55 (real against real 2.44)`."""
     metric = metrics["protocol"]["metric"]

@@ -8,7 +8,7 @@ completes it; what ganpipe last left is written too, so that a move by hand is n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -24,20 +24,27 @@ if TYPE_CHECKING:
 MOVING, CHAMPIONS = "ganpipe.moving", "ganpipe.champions"  # tags of the model
 INTENT = "ganpipe.intent"  # tag of the version that becomes champion
 REPLACED = "ganpipe.replaced_by"
+OnMove = Callable[[Move], None]
+"""Is told of every move as soon as it is on record; may be under the lock still."""
 LEFT = re.compile(r"champion (?P<champion>\d*), previous (?P<previous>\d*)")
 
 
-def move(client: MlflowClient, planned: Move) -> Move:
+def nobody(move: Move) -> None:
+    """Where nobody is to be told of moves."""
+    del move
+
+
+def move(client: MlflowClient, planned: Move, on_move: OnMove) -> Move:
     """Make planned.version champion and planned.previous previous-champion.
 
     Raises GanpipeError when somebody else moves an alias at the same time.
     """
     client.set_model_version_tag(planned.model, planned.version, INTENT, audit.to_json(planned))
     client.set_registered_model_tag(planned.model, MOVING, planned.version)
-    return _carry_out(client, planned)
+    return _carry_out(client, planned, on_move)
 
 
-def complete(client: MlflowClient, model: str) -> Move | None:
+def complete(client: MlflowClient, model: str, on_move: OnMove) -> Move | None:
     """Finish the move that was under way when its process ended; None where there is none."""
     found = registered(client, model)
     if found is None or MOVING not in found.tags:
@@ -47,13 +54,14 @@ def complete(client: MlflowClient, model: str) -> Move | None:
     if intent is None:  # that version was deleted meanwhile
         client.delete_registered_model_tag(model, MOVING)
         return None
-    planned = audit.from_json(intent)
+    planned = audit.from_json(intent, f"the tag {INTENT} of version {found.tags[MOVING]}")
     champion = str(found.aliases.get(CHAMPION, ""))
     if champion in ("", planned.previous, planned.version):
-        return _carry_out(client, planned)
+        return _carry_out(client, planned, on_move)
     # a third one was made champion by hand; this one had been if previous-champion says so
     if planned.previous and str(found.aliases.get(PREVIOUS)) == planned.previous:
         _record(client, planned)
+        on_move(planned)
     _forget(client, planned)
     return None
 
@@ -69,7 +77,7 @@ def left(tags: Mapping[str, str]) -> tuple[str, str] | None:
     return (found["champion"], found["previous"]) if found else None
 
 
-def _carry_out(client: MlflowClient, planned: Move) -> Move:
+def _carry_out(client: MlflowClient, planned: Move, on_move: OnMove) -> Move:
     model, new = planned.model, planned.version
     old = planned.previous
     if old and existing(client, model, old) is None:
@@ -90,7 +98,9 @@ def _carry_out(client: MlflowClient, planned: Move) -> Move:
         )
     _record(client, planned)
     _forget(client, planned)
-    return audit.published(client, planned)
+    done = audit.published(client, planned)
+    on_move(done)
+    return done
 
 
 def _record(client: MlflowClient, done: Move) -> None:

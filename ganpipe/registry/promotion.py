@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ganpipe.errors import GanpipeError
 from ganpipe.registry import audit, moves
 from ganpipe.registry.audit import Action, Move
-from ganpipe.registry.by_hand import RULES, settle
+from ganpipe.registry.by_hand import RULES, ahead, settle
 from ganpipe.registry.gate import Decision, summed_up
 from ganpipe.registry.judge import Verify, compared, verified
+from ganpipe.registry.moves import OnMove, nobody
 from ganpipe.registry.versions import CHAMPION, PREVIOUS, aliases, existing, find
 from ganpipe.tracking import check, connect, user
 
@@ -34,13 +35,14 @@ def promote(
     rules: Sequence[str] = RULES,
     margin: float = 0.0,
     against: str | None = None,
+    on_move: OnMove = nobody,
 ) -> Move:
     """Make a version champion if gate and verify let it; the champion becomes previous-champion.
 
     `version` is written as for `find`. `by` is who decides (default: the user of this process).
     `force` overrules the gate, never `verify`: what cannot be rebuilt is not promoted. `against`
     is the champion that the decision was made against (default: the one of now, before the lock
-    is waited for).
+    is waited for). `on_move` is told of this move, and of those by hand that were noticed first.
     Returns what was decided, also a refusal. Raises GanpipeError for an unknown version, for
     the champion itself, and when another one has become champion meanwhile.
     """
@@ -51,9 +53,9 @@ def promote(
     with moves.outages(uri):
         if against is None:
             against = aliases(client, model).get(CHAMPION, "")
-        verified(verify, found)  # what takes long is done before others wait
+        ahead(client, model, verify, number)
         with lock:
-            before = settle(client, uri, model, rules, margin, verify)
+            before = settle(client, uri, model, rules, margin, verify, on_move)
             champion = aliases(client, model).get(CHAMPION, "")
             if champion == number and before and before.version == number:
                 return before  # this very promotion had been interrupted
@@ -61,6 +63,7 @@ def promote(
                 raise GanpipeError(_overtaken(client, model, champion, against))
             if champion == number:
                 raise GanpipeError(f"version {number} of {model} is {CHAMPION} already")
+            found = find(uri, number, model)  # it may have been deleted meanwhile
             rival = existing(client, model, champion) if champion else None
             checked = verified(verify, found)
             decision = compared(uri, found, rival, rules, margin).beside(checked)
@@ -68,7 +71,7 @@ def promote(
             planned = _move(
                 "promoted" if passed else "refused", model, number, champion, by, reason, decision
             )
-            return moves.move(client, planned) if passed else refuse(client, planned)
+            return moves.move(client, planned, on_move) if passed else refuse(client, planned)
 
 
 def rollback(
@@ -81,11 +84,12 @@ def rollback(
     by: str = "",
     rules: Sequence[str] = RULES,
     margin: float = 0.0,
+    on_move: OnMove = nobody,
 ) -> Move:
     """Make previous-champion champion again, and the champion previous-champion.
 
     Twice brings the first state back. The gate is not asked, `verify` is. The one that was
-    rolled back is marked, so that no cached run promotes it again.
+    rolled back is marked, so that no cached run promotes it again. `on_move` as for `promote`.
     Raises GanpipeError when there is nothing to go back to, or another one has become champion
     meanwhile.
     """
@@ -93,9 +97,11 @@ def rollback(
     check(uri)
     client = connect(uri)
     with moves.outages(uri):
-        against = aliases(client, model).get(CHAMPION, "")
+        there = aliases(client, model)
+        against = there.get(CHAMPION, "")
+        ahead(client, model, verify, there.get(PREVIOUS, ""))
         with lock:
-            before = settle(client, uri, model, rules, margin, verify)
+            before = settle(client, uri, model, rules, margin, verify, on_move)
             if before and before.action == "rolled-back":
                 return before  # this very rollback had been interrupted
             there = aliases(client, model)
@@ -111,7 +117,9 @@ def rollback(
             decision = summed_up((checked,), champion)
             action: Action = "rolled-back" if checked.passed else "refused"
             planned = _move(action, model, previous, champion, by, reason, decision)
-            return moves.move(client, planned) if checked.passed else refuse(client, planned)
+            if not checked.passed:
+                return refuse(client, planned)
+            return moves.move(client, planned, on_move)
 
 
 def refuse(client: MlflowClient, planned: Move) -> Move:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,11 @@ from ganpipe.files import sha256
 from ganpipe.params import Params, RegisterParams
 from ganpipe.registry import audit, moves
 from ganpipe.registry.audit import Action, Move
-from ganpipe.registry.by_hand import settle
-from ganpipe.registry.evaluations import GENERATOR_TAG
+from ganpipe.registry.by_hand import ahead, settle
 from ganpipe.registry.gate import Decision, Result
 from ganpipe.registry.headline import to_tags
 from ganpipe.registry.judge import Verify, compared, verified
+from ganpipe.registry.moves import OnMove, nobody
 from ganpipe.registry.promotion import refuse
 from ganpipe.registry.versions import CANDIDATE, CHAMPION, aliases, existing
 from ganpipe.tracking import check, connect, description, identity_tags
@@ -53,13 +54,15 @@ def register(
     workspace: Path,
     params: Params,
     identity: dict[str, Any],
-    lock: AbstractContextManager[Any],
+    lock: Callable[[], AbstractContextManager[Any]],
     verify: Verify | None = None,
+    on_move: OnMove = nobody,
 ) -> Registration:
     """Make a finished workspace's generator a model version, and champion if the gate says so.
 
     The same generator with the same metrics.json and dvc.lock is registered once. What `verify`
-    misses keeps it from becoming champion.
+    misses keeps it from becoming champion. The lock is free while `verify` is at work. `on_move`
+    is told of a promotion, and of moves by hand that were noticed first.
     Raises GanpipeError for an unreachable server, missing files, or a report that measured
     another generator.
     """
@@ -72,11 +75,11 @@ def register(
     )
     metrics = read_results(metrics_file.parent)
     fingerprint = {
-        GENERATOR_TAG: sha256(weights),
+        packaging.GENERATOR_TAG: sha256(weights),
         "ganpipe.metrics_sha256": sha256(metrics_file),
         "ganpipe.dvc_lock_sha256": sha256(lock_file),
     }
-    if metrics["generator_sha256"] != fingerprint[GENERATOR_TAG]:
+    if metrics["generator_sha256"] != fingerprint[packaging.GENERATOR_TAG]:
         raise GanpipeError(
             f"{metrics_file} measured another generator than {weights}: run `dvc repro` again"
         )
@@ -84,21 +87,30 @@ def register(
     client = connect(uri)
     chosen = params.registration
     name = chosen.model
-    with moves.outages(uri), lock:
-        settle(client, uri, name, chosen.gate, chosen.margin, verify)
-        version = _find(client, name, fingerprint)
-        reused = version is not None
-        if version is None:
-            tags = identity_tags(identity) | fingerprint | to_tags(metrics)
-            tags |= _start_tags(client, lock_file, identity)
-            if champion := aliases(client, name).get(CHAMPION):
-                tags["ganpipe.parent_champion"] = champion
-            version = packaging.create_version(
-                client, run_id, workspace, name, tags, description(run_id, metrics)
-            )
-        client.set_tag(run_id, "ganpipe.model_version", f"models:/{name}/{version}")
-        decision, move = _decide(client, uri, name, version, chosen, verify)
-        alias = CHAMPION if aliases(client, name).get(CHAMPION) == version else CANDIDATE
+    with moves.outages(uri):
+        ahead(client, name, verify)
+        with lock():
+            settle(client, uri, name, chosen.gate, chosen.margin, verify, on_move)
+            version = _find(client, name, fingerprint)
+            reused = version is not None
+            there = aliases(client, name)
+            if version is None:
+                tags = identity_tags(identity) | fingerprint | to_tags(metrics)
+                tags |= _start_tags(client, lock_file, identity)
+                if CHAMPION in there:
+                    tags["ganpipe.parent_champion"] = there[CHAMPION]
+                version = packaging.create_version(
+                    client, run_id, workspace, name, tags, description(run_id, metrics)
+                )
+            if version not in (there.get(CHAMPION), there.get(CANDIDATE)):
+                client.set_registered_model_alias(name, CANDIDATE, version)
+            client.set_tag(run_id, "ganpipe.model_version", f"models:/{name}/{version}")
+        if there.get(CHAMPION) != version:
+            ahead(client, name, verify, version)
+        with lock():
+            settle(client, uri, name, chosen.gate, chosen.margin, verify, on_move)
+            decision, move = _decide(client, uri, name, version, chosen, verify, on_move)
+            alias = CHAMPION if aliases(client, name).get(CHAMPION) == version else CANDIDATE
     return Registration(name, version, alias, decision, reused, move)
 
 
@@ -109,13 +121,11 @@ def _decide(
     number: str,
     params: RegisterParams,
     verify: Verify | None,
+    on_move: OnMove,
 ) -> tuple[Decision, Move | None]:
-    there = aliases(client, name)
-    champion = there.get(CHAMPION, "")
+    champion = aliases(client, name).get(CHAMPION, "")
     if champion == number:
         return Decision(True, "it is the champion already"), None
-    if there.get(CANDIDATE) != number:
-        client.set_registered_model_alias(name, CANDIDATE, number)
     version = client.get_model_version(name, number)
     rival = existing(client, name, champion) if champion else None
     decision = compared(uri, version, rival, params.gate, params.margin)
@@ -127,7 +137,7 @@ def _decide(
     action: Action = "promoted" if auto else "waiting" if decision.passed else "refused"
     move = Move(action, name, number, champion, GATE, audit.now(), decision.reason, decision)
     if auto:
-        return decision, moves.move(client, move)
+        return decision, moves.move(client, move, on_move)
     last = audit.latest(client, name, number)
     if last is not None and replace(move, at=last.at) == last:
         return decision, None  # a cached run says the same again

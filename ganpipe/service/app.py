@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from numpy.typing import NDArray
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -130,7 +132,7 @@ def build(
     async def generate(
         wanted: Wanted, request: Request, accept: Annotated[str, Header()] = "*/*"
     ) -> Response:
-        """Images: a grid as PNG, a ZIP of PNG files, or JSON with PNG in base64."""
+        """Images: a grid as PNG, a ZIP of PNG files with their classes, JSON with PNG in base64."""
         kind = wanted.format or answers.chosen(accept)
         if kind is None:
             raise HTTPException(406, f"Accept: {accept}: use {', '.join(_TYPES)}")
@@ -138,8 +140,13 @@ def build(
         seed = secrets.randbelow(DRAWN_SEEDS) if wanted.seed is None else wanted.seed
         label = _check(served, wanted, seed, most)
 
+        def keep(images: NDArray[np.uint8]) -> None:
+            # what another model took the place of meanwhile is looked at no more
+            if kept is not None and served is models.current:
+                kept.add(served, images)
+
         def work() -> bytes:
-            return _answer(served, wanted, seed, label, kind, kept)
+            return _answer(served, wanted, seed, label, kind, keep)
 
         content = await queue.run(work, request.is_disconnected)
         measures.images.inc(wanted.n)
@@ -179,13 +186,13 @@ def _answer(
     seed: int,
     label: int,
     kind: answers.Format,
-    kept: Samples | None,
+    keep: Callable[[NDArray[np.uint8]], None],
 ) -> bytes:
     generator, n = served.generator, wanted.n
     only = None if label == serving.ANY_LABEL else label
     images = sample(generator, n, seed, wanted.truncation, PURPOSE, batch=BATCH, label=only)
-    if kept is not None and only is None and wanted.truncation == 1.0:
-        kept.add(served, images)
+    if only is None and wanted.truncation == 1.0:
+        keep(images)
     drawn = drawn_labels(generator, seed, PURPOSE, 0, n, only)
     labels = [] if drawn is None else [generator.classes[number] for number in drawn]
     about = answers.About(served.name, served.version, seed, wanted.truncation, labels)

@@ -41,7 +41,7 @@ class Samples:
         except OSError as error:
             raise GanpipeError(f"--keep-samples {folder}: {error}: name another folder") from error
         self.folder, self.most, self.seconds = folder, most, seconds
-        self._lock = threading.Lock()
+        self._lock, self._writing = threading.Lock(), threading.Lock()
         self._images: list[NDArray[np.uint8]] = []
         self._sha256 = ""
         self._written = float("-inf")
@@ -59,14 +59,16 @@ class Samples:
                 else:
                     self._images[self._random.randrange(self.most)] = image.copy()
             self._changed = True
-            if time.monotonic() - self._written >= self.seconds:
-                self._write()
+            due = time.monotonic() - self._written >= self.seconds
+            if due:
+                self._written = time.monotonic()
+        if due:
+            self._write()
 
     def close(self) -> None:
         """Write what was not written yet."""
-        with self._lock:
-            if self._changed:
-                self._write()
+        if self._changed:
+            self._write()
 
     def _begin(self, sha256: str) -> None:
         """Go on with what an earlier process kept of this model."""
@@ -80,16 +82,18 @@ class Samples:
         self._written = float("-inf")
 
     def _write(self) -> None:
-        path = served.path_of(self.folder, self._sha256)
-        try:
-            with replacing(path) as beside, beside.open("wb") as file:
-                np.savez(file, images=np.stack(self._images))
-            for old in self.folder.glob(served.PATTERN):
-                if old != path:
-                    old.unlink(missing_ok=True)
-        except OSError as error:
-            # whoever asked for images gets them; the next minute tries again
-            log.warning("samples of what is served are not kept: %s", error)
-        else:
-            self._changed = False
-        self._written = time.monotonic()
+        """The disk may be slow: meanwhile others take their samples in."""
+        with self._writing:
+            with self._lock:
+                path = served.path_of(self.folder, self._sha256)
+                images, self._changed = np.stack(self._images), False
+            try:
+                with replacing(path) as beside, beside.open("wb") as file:
+                    np.savez(file, images=images)
+                for old in self.folder.glob(served.PATTERN):
+                    if old != path:
+                        old.unlink(missing_ok=True)
+            except OSError as error:
+                # whoever asked for images gets them; the next minute tries again
+                log.warning("samples of what is served are not kept: %s", error)
+                self._changed = True

@@ -105,7 +105,8 @@ class Models:
         uri = self._uri()
         wanted = registry.named(uri, self.model)
         was = self.current
-        if (str(wanted.version), wanted.tags.get(packaging.DIGEST)) != (was.version, was.sha256):
+        digest = wanted.tags.get(packaging.GENERATOR_TAG)
+        if (str(wanted.version), digest) != (was.version, was.sha256):
             self.current = self._registered(uri, wanted)
             self.swaps += 1
             log.info("version %s takes the place of %s", self.current.version, was.version)

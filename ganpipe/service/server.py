@@ -86,7 +86,8 @@ def serve(
 def _listening(host: str, port: int) -> socket.socket:
     """A socket of its own: uvicorn would end the process with a line of its log."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends at once, rather than wait 40 ms for an answer, only where the protocol is named
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -5,8 +5,6 @@ import http.server
 import io
 import os
 import re
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -14,7 +12,6 @@ import zipfile
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
 
 from ganpipe.data.sources import make_source
 from ganpipe.data.sources.archive import Archive
@@ -22,55 +19,15 @@ from ganpipe.data.sources.remote import Remote
 from ganpipe.data.sources.store import tag_of, work_in_flight
 from ganpipe.errors import GanpipeError
 from ganpipe.params import DataParams
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    """The address of an S3 server of our own."""
-    log = tmp_path_factory.mktemp("s3") / "log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-        server = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 60
-        while not (found := re.search(r"Running on (http://127\.0\.0\.1:\d+)", log.read_text())):
-            assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        yield found[1]
-    finally:
-        server.kill()
-        server.wait()
+from tests import s3
 
 
 @pytest.fixture
-def credentials(endpoint, monkeypatch, tmp_path):
-    """The environment in which s3:// is that server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.fixture
-def bucket(credentials):
+def bucket(s3_client):
     """An empty bucket, and what puts files into it."""
-    client = boto3.client("s3")
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            client.create_bucket(Bucket="images")
-            break
-        except EndpointConnectionError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-    yield lambda key, body: client.put_object(Bucket="images", Key=key, Body=body)
-    for found in client.list_objects_v2(Bucket="images").get("Contents", []):
-        client.delete_object(Bucket="images", Key=found["Key"])
-    client.delete_bucket(Bucket="images")
+    s3_client.create_bucket(Bucket="images")
+    yield lambda key, body: s3_client.put_object(Bucket="images", Key=key, Body=body)
+    s3.delete(s3_client, "images")
 
 
 class _Ranges(http.server.SimpleHTTPRequestHandler):
@@ -235,7 +192,7 @@ def test_an_archive_given_as_a_folder_says_so(bucket):
         _ = Remote("s3://images/a.zip", "auto").entries
 
 
-def test_a_store_that_cannot_be_reached_is_named_soon(credentials, monkeypatch, free_port):
+def test_a_store_that_cannot_be_reached_is_named_soon(s3_client, monkeypatch, free_port):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port}")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     start = time.monotonic()
@@ -244,7 +201,7 @@ def test_a_store_that_cannot_be_reached_is_named_soon(credentials, monkeypatch, 
     assert time.monotonic() - start < 30
 
 
-def test_missing_credentials_are_named(credentials, monkeypatch):
+def test_missing_credentials_are_named(s3_client, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(GanpipeError, match=r"s3://images/set may not be read.*AWS_PROFILE"):

@@ -6,8 +6,6 @@ import base64
 import csv
 import io
 import math
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.distances import Extrapolation
@@ -124,17 +122,6 @@ class Elements(HTMLParser):
 def pixels(uri: str) -> Any:
     with Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium")
-        if path is None:
-            pytest.skip("no chromium here (Debian: apt-get install chromium)")
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 def opened(

@@ -6,56 +6,22 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 from ganpipe.compute import settle
 from ganpipe.generation import generate
 from ganpipe.params.generate import generate_params
 from tests.generation.conftest import content
-
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-MOMENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
+from tests.killing import forked
 
 
 def run(root: Path, model: str, kind: str, seed: int) -> None:
     values = {"model": model, "destination": str(root / "out"), "format": kind, "seed": seed}
     generate(generate_params(n=150, threads=1, replace=True, **values), root, rows=64)
-
-
-def hooked(root: Path, model: str, kind: str, moment: int, names: Path | None) -> None:
-    seen: list[str] = []
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            below = isinstance(path, str | os.PathLike) and str(path).startswith(str(root))
-            if not below or not isinstance(flags, int) or not flags & WRITING:
-                return
-        elif event not in MOMENTS:
-            return
-        seen.append(f"{event} {Path(str(arguments[0])).name}")
-        if len(seen) == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.addaudithook(hook)
-    run(root, model, kind, 1)
-    told = json.dumps(seen)
-    if names is not None:
-        names.write_text(told)
-
-
-def forked(*arguments: object) -> int:
-    process = multiprocessing.get_context("fork").Process(target=hooked, args=arguments)
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
 
 
 def looks_whole(root: Path, expected: dict[str, bytes], old: dict[str, bytes]) -> str:
@@ -72,12 +38,13 @@ def outcome(
 ) -> str:
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(root.parent / "old", root)
-    status = forked(root, model, kind, moment, None)
+    work = partial(run, root, model, kind, 1)
+    status = forked(root, work, moment)
     if status not in (0, -signal.SIGKILL):
         return f"ended with {status}"
     if wrong := looks_whole(root, state["expected"], state["old"]):
         return wrong
-    if forked(root, model, kind, 0, None) != 0:
+    if forked(root, work) != 0:
         return "did not end well"
     if [path.name for path in root.iterdir()] != ["out"]:
         return f"left {sorted(path.name for path in root.iterdir())}"
@@ -96,7 +63,8 @@ def main() -> None:
     run(base / "old", model, kind, 0)
     shutil.copytree(base / "old", base / "whole", dirs_exist_ok=True)
     names = base / "names.json"
-    assert forked(base / "whole", model, kind, 0, names) == 0
+    whole = base / "whole"
+    assert forked(whole, partial(run, whole, model, kind, 1), names=names) == 0
     moments = json.loads(names.read_text())
     state = {
         name: content(base / key / "out") for name, key in (("expected", "whole"), ("old", "old"))

@@ -130,10 +130,12 @@ def workspace(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_copies_of_training_images_are_dropped_and_replaced(
-    workspace: Path, tmp_path: Path, make: Make
+    workspace: Path, tmp_path: Path, make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: dict[str, Any] = {"n": 40, "filter": "memorised"}
     written = make(workspace / "model", tmp_path / "out", **asked)
+    said = capsys.readouterr().out
+    assert f"held against the training images in {workspace}" in said.partition("making images")[0]
     assert 5 <= written.description["dropped"]["memorised"] <= 10
     lines = (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()
     numbers = {json.loads(line)["number"] for line in lines}

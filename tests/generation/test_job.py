@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -18,28 +17,22 @@ from ganpipe.errors import GanpipeError
 from ganpipe.generation import generate, job
 from ganpipe.params.generate import generate_params
 from tests.generation.conftest import Make, content, make_model
+from tests.killing import told
 
 WORKER = Path(__file__).with_name("kill_worker.py")
-
-
-def told(model: Path, folder: Path, kind: str, *asked: object) -> Any:
-    command = [sys.executable, str(WORKER), str(model), str(folder), kind, *map(str, asked)]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, timeout=550)
-    return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("kind", ["shards", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_killed_at_any_moment_and_started_again_the_bytes_are_the_same(
     classy: Path, tmp_path: Path, kind: str
 ) -> None:
-    found = told(classy, tmp_path / "w", kind, "all")
+    found = told(WORKER, classy, tmp_path / "w", kind, "all")
     assert len(found["moments"]) > 15
     assert set(found["told"].values()) == {"same"}, found
 
 
 def test_killed_while_png_files_come_the_bytes_are_the_same(classy: Path, tmp_path: Path) -> None:
-    found = told(classy, tmp_path / "w", "png", 5, 80, 150)
+    found = told(WORKER, classy, tmp_path / "w", "png", 5, 80, 150)
     assert set(found["told"].values()) == {"same"}, found
 
 

@@ -63,7 +63,7 @@ class Shelf:
         tracking.check(self.uri)
         self.client = tracking.connect(self.uri)
         if self.client.get_experiment_by_name(tracking.EXPERIMENT) is None:
-            kept = None if uri else (folder / "artifacts").as_uri()
+            kept = None if uri.startswith("http") else (folder / "artifacts").as_uri()
             self.client.create_experiment(tracking.EXPERIMENT, artifact_location=kept)
 
     def add(self, model: str, evaluation: dict[str, Any] | None, **tags: str) -> str:

@@ -51,7 +51,9 @@ def test_a_shared_registry_takes_prefects_lock_where_all_use_one(
 ) -> None:
     taken: list[str] = []
     assert is_shared(uri, tmp_path)
-    with place(tmp_path, uri, taken).lock():
+    lock = place(tmp_path, uri, taken).lock()
+    assert caplog.text == "", "a look that finds nothing takes no lock, and says nothing"
+    with lock:
         assert taken == []
     assert "PREFECT_API_URL" in caplog.text  # nothing keeps the others out, which is told
     monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example/api")

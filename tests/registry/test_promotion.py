@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ganpipe import registry
 from ganpipe.errors import GanpipeError
-from ganpipe.registry import CHAMPION
+from ganpipe.registry import CHAMPION, Move
 from tests.registry.shelf import Shelf, told
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def test_a_better_version_becomes_champion_and_the_old_one_previous(shelf: Shelf) -> None:
@@ -203,6 +209,27 @@ def test_every_decision_is_a_line_of_a_file_and_none_is_lost(shelf: Shelf) -> No
     assert len(registry.history(shelf.uri, "lines")) == 5
 
 
+@pytest.mark.parametrize("text", ["{torn", '{"at": 1, "version": "2"}'])
+def test_a_damaged_decision_is_named_and_hides_no_other(shelf: Shelf, text: str) -> None:
+    model = f"damaged {len(text)}"
+    for value in (30.0, 20.0, 10.0):
+        shelf.add(model, told(value))
+    moves = [shelf.promote(model, version) for version in ("1", "2")]
+    (tag,) = (key for key in shelf.tags(model, "2") if key.startswith("ganpipe.decision."))
+    shelf.client.set_model_version_tag(model, "2", tag, text)
+    assert registry.history(shelf.uri, model) == moves, "promotions.jsonl has it whole"
+    moves.append(shelf.promote(model, "3"))
+    assert moves[-1].warning == ""
+    assert [line["version"] for line in shelf.lines(model)] == ["1", "2", "3"]
+    _break(shelf, model, "")
+    found = registry.history(shelf.uri, model)
+    assert [found[0], found[2]] == [moves[0], moves[2]]
+    assert (found[1].action, found[1].version, found[1].at) == ("unreadable", "2", moves[1].at)
+    assert f"the decision {tag} of version 2 is damaged" in found[1].reason
+    shelf.rollback(model)
+    assert shelf.champions(model) == ("2", "3")
+
+
 def test_decisions_are_a_table_for_pages(shelf: Shelf) -> None:
     shelf.add("table", told(30.0))
     shelf.promote("table", "1", reason="a | b\nc")
@@ -210,6 +237,91 @@ def test_decisions_are_a_table_for_pages(shelf: Shelf) -> None:
     assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
     assert "promoted" in table
     assert "✓ recall_lite0_1k is 0.6, as asked" in table
+
+
+def test_who_waits_for_the_lock_does_not_wait_for_verify(shelf: Shelf) -> None:
+    model = "at once"
+    for value in (40.0, 30.0, 20.0):
+        shelf.add(model, told(value))
+    held, asked = list[bool](), list[tuple[str, bool]]()
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        held.append(True)
+        yield
+        held.pop()
+
+    def verify(found: ModelVersion) -> list[str]:
+        asked.append((str(found.version), bool(held)))
+        return []
+
+    def first(version: str) -> bool:
+        """Whether others waited when it was verified first."""
+        return next(locked for number, locked in asked if number == version)
+
+    for version in ("1", "2"):
+        shelf.promote(model, version, verify=verify, lock=lock())
+        assert (first(version), asked[-1]) == (False, (version, True))
+    asked.clear()
+    shelf.rollback(model, verify=verify, lock=lock())
+    assert asked == [("1", False), ("1", True)]
+    asked.clear()
+    shelf.client.set_registered_model_alias(model, CHAMPION, "3")
+    registry.reconcile(shelf.uri, model, verify=verify, lock=lock())
+    assert (first("3"), asked[-1]) == (False, ("3", True))
+    asked.clear()
+    shelf.client.set_registered_model_alias(model, CHAMPION, "2")  # unnoticed
+    shelf.rollback(model, verify=verify, lock=lock())
+    assert (first("2"), first("3")) == (False, False)
+    assert shelf.champions(model) == ("3", "2")
+
+
+def test_bytes_that_went_while_the_lock_was_waited_for_are_missed(shelf: Shelf) -> None:
+    shelf.add("went", told(40.0))
+    gone = []
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        gone.append("data/train is nowhere")  # a `ganpipe gc` held it until now
+        yield
+
+    move = shelf.promote("went", "1", verify=lambda version: list(gone), lock=lock())
+    assert move.action == "refused"
+    assert gone[0] in move.decision.reason
+    shelf.add("went", told(30.0))
+
+    @contextmanager
+    def deleting() -> Iterator[None]:
+        shelf.client.delete_model_version("went", "2")
+        yield
+
+    with pytest.raises(GanpipeError, match="has no version 2: versions 1"):
+        shelf.promote("went", "2", lock=deleting())
+
+
+def test_every_move_is_told_once_and_a_refusal_never(shelf: Shelf) -> None:
+    model, moves = "told", list[Move]()
+    for value in (40.0, 30.0, 20.0, 50.0):
+        shelf.add(model, told(value))
+
+    def hand(found: ModelVersion) -> list[str]:
+        """Somebody is quicker."""
+        if shelf.champions(model)[0] == "2":
+            shelf.client.set_registered_model_alias(model, CHAMPION, "3")
+        return []
+
+    shelf.promote(model, "1", on_move=moves.append)
+    shelf.promote(model, "4", on_move=moves.append)
+    shelf.promote(model, "2", on_move=moves.append)
+    with pytest.raises(GanpipeError, match="version 3 of told has become champion meanwhile"):
+        shelf.promote(model, "4", on_move=moves.append, verify=hand)
+    shelf.rollback(model, on_move=moves.append)
+    with pytest.raises(GanpipeError, match="version 3 of told has become champion meanwhile"):
+        shelf.rollback(model, on_move=moves.append, verify=hand)
+    expected = [("promoted", "1"), ("promoted", "2"), ("by-hand", "3"), ("rolled-back", "2")]
+    assert [(move.action, move.version) for move in moves] == [*expected, ("by-hand", "3")]
+    found = registry.history(shelf.uri, model)
+    assert moves == [move for move in found if move.action != "refused"]
 
 
 def _break(shelf: Shelf, model: str, text: str) -> None:

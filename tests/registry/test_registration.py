@@ -6,10 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,8 +19,11 @@ from ganpipe import addresses, registry, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.files import sha256
 from ganpipe.params import Params, override, write
-from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Registration, Verify
+from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Move, Registration, Verify
 from tests.registry.shelf import METRIC, PROTOCOL, all_there, before_write, told
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 class Checkout:
@@ -57,12 +60,15 @@ class Checkout:
         (self.workspace / "report/evaluation.json").write_text(json.dumps(evaluation))
         (self.workspace / "dvc.lock").write_text(f"schema: '2.0' # {digest}\n")
 
-    def register(self, *assignments: str, verify: Verify = all_there) -> Registration:
+    def lock(self) -> AbstractContextManager[None]:
+        return registry.file_lock(self.state)
+
+    def register(self, *assignments: str, verify: Verify = all_there, **more: Any) -> Registration:
         params = override(Params(), list(assignments))
         run = tracking.start_run(self.uri, self.state, "train", params, {})
         identity = {"git_commit": "abc", "git_base": "abc"}
-        lock = registry.file_lock(self.state)
-        return registry.register(self.uri, run, self.workspace, params, identity, lock, verify)
+        given = {"lock": self.lock, "verify": verify, **more}
+        return registry.register(self.uri, run, self.workspace, params, identity, **given)
 
     def aliases(self, name: str) -> dict[str, str]:
         return registry.aliases(tracking.connect(self.uri), name)
@@ -174,6 +180,40 @@ def test_a_run_completes_what_was_killed_before_it_registers(checkout: Checkout)
     third = checkout.register(f"register.model={name}")
     assert (third.alias, third.decision.champion) == (CANDIDATE, "2")
     assert checkout.aliases(name) == {CANDIDATE: "3", CHAMPION: "2", PREVIOUS: "1"}
+
+
+def test_registering_keeps_nobody_waiting_for_verify_and_tells_of_every_move(
+    checkout: Checkout,
+) -> None:
+    name, held, asked, moves = "quick", list[bool](), list[tuple[str, bool]](), list[Move]()
+    client = tracking.connect(checkout.uri)
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        with checkout.lock():
+            held.append(True)
+            yield
+            held.pop()
+
+    def verify(found: ModelVersion) -> list[str]:
+        asked.append((str(found.version), bool(held)))
+        if asked == [("1", False)]:  # others may do so now, and are noticed
+            client.set_registered_model_alias(name, CHAMPION, "1")
+        return []
+
+    given: dict[str, Any] = {"lock": lock, "verify": verify, "on_move": moves.append}
+    checkout.train(seed=1, value=30.0)
+    first = checkout.register(f"register.model={name}", **given)
+    assert (asked[0], first.alias, first.move) == (("1", False), CHAMPION, None)
+    asked.clear()
+    checkout.train(seed=2, value=20.0)
+    second = checkout.register(f"register.model={name}", **given)
+    assert asked == [("2", False), ("2", True)]
+    assert (second.alias, [move.action for move in moves]) == (CHAMPION, ["by-hand", "promoted"])
+    assert moves == registry.history(checkout.uri, name)
+    asked.clear()
+    assert checkout.register(f"register.model={name}", **given).reused
+    assert (asked, len(moves)) == ([], 2)
 
 
 def test_bytes_that_cannot_be_found_keep_a_candidate_from_promotion(checkout: Checkout) -> None:

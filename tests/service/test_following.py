@@ -14,8 +14,8 @@ from urllib.request import url2pathname
 import httpx
 import pytest
 
-from ganpipe import images as pictures
 from ganpipe import serving, tracking
+from ganpipe.service import answers
 from tests.service.running import Serve, Service
 from tests.service.versions import NAME, Versions
 
@@ -32,7 +32,7 @@ def wait_for(what: Callable[[], bool], seconds: float = 30) -> None:
 
 def expected(versions: Versions, version: str, seed: int) -> bytes:
     images = serving.generate(versions.generators[version], 16, seed)
-    return pictures.png_bytes(pictures.grid(images))
+    return answers.sheet(images)
 
 
 def test_moves_of_the_alias_under_load_fail_no_request(serve: Serve, versions: Versions) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from ganpipe.images import png_bytes
 from ganpipe.serving import generate
@@ -19,17 +18,6 @@ from tests.service.running import Serve, Service
 from tests.service.versions import CLASSES, NAME, Versions
 
 TOKEN = "correct-horse"  # noqa: S105 - of a service that ends with its test
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium")
-        if path is None:
-            pytest.skip("no chromium here (Debian: apt-get install chromium)")
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

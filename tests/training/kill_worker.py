@@ -1,29 +1,24 @@
-"""Runs that kill themselves with SIGKILL at a chosen moment: what test_kills.py asks for.
-
-One process that has everything loaded forks each run, so that a hundred take a minute. A moment
-is the n-th time that a run is about to write, rename or remove something (Python's audit events;
-what safetensors writes by itself goes between two of them).
+"""Trainings that kill themselves at a chosen moment: what test_kills.py asks for.
 
 Arguments: a folder, a case of CASES, and the moments, or `count`. Prints JSON: the names of the
 moments, or what each killed run came to: "same", or which files differ.
 """
 
 import json
-import multiprocessing
-import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-
-from runs import MODEL, TRAIN, delivered, make_dataset
 
 from ganpipe.compute import settle
 from ganpipe.data.dataset import Dataset
 from ganpipe.params import TrainParams
 from ganpipe.training import snapshots
 from ganpipe.training.loop import run_training
+from tests.killing import forked
+from tests.training.runs import MODEL, TRAIN, delivered, make_dataset
 
 # before the outputs there are several states, two of them the best, which are removed in time
 SHORT = TRAIN.model_copy(
@@ -35,7 +30,6 @@ CASES = {
     "copied": ["lose"],  # kill, lose the scratch folder; end from the copies
     "fetched": ["lose", "fetch"],  # come to the end, lose the folder, kill while fetching; end
 }
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Known:
@@ -58,56 +52,21 @@ def run(root: Path, train: TrainParams) -> None:
     run_training(Dataset(data), MODEL, train, outputs, root / "scratch", **places)
 
 
-def hooked(root: Path, train: TrainParams, moment: int, names: Path | None) -> None:
-    """Run, and end at a moment; may note all moments."""
-    seen: list[str] = []
-
-    def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            below = isinstance(path, str | os.PathLike) and str(path).startswith(str(root))
-            if not below or not isinstance(flags, int) or not flags & WRITING:
-                return
-        elif event not in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"):
-            return
-        seen.append(f"{event} {Path(str(arguments[0])).name}")
-        if len(seen) == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.addaudithook(hook)
-    run(root, train)
-    told = json.dumps(seen)
-    if names is not None:
-        names.write_text(told)
-
-
-def forked(root: Path, train: TrainParams, moment: int = 0, names: Path | None = None) -> int:
-    """The exit code of a run that is killed at a moment (0: never)."""
-    process = multiprocessing.get_context("fork").Process(
-        target=hooked, args=(root, train, moment, names)
-    )
-    process.start()
-    process.join()
-    assert process.exitcode is not None
-    return process.exitcode
-
-
 def outcome(root: Path, case: str, moment: int, expected: dict[str, bytes]) -> str:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
     stores = {} if case == "local" else {"state_url": str(root / "store")}
-    train = SHORT.model_copy(update=stores)
+    work = partial(run, root, SHORT.model_copy(update=stores))
     if "fetch" in CASES[case]:
-        assert forked(root, train) == 0
+        assert forked(root, work) == 0
         shutil.rmtree(root / "scratch")
         shutil.rmtree(root / "model")
-    status = forked(root, train, moment)
+    status = forked(root, work, moment)
     if status not in (0, -signal.SIGKILL):
         return f"ended with {status}"
     if case == "copied":
         shutil.rmtree(root / "scratch", ignore_errors=True)
-    if forked(root, train) != 0:
+    if forked(root, work) != 0:
         return "did not end well"
     found = delivered(root)
     other = [name for name in found | expected if found.get(name) != expected.get(name)]
@@ -121,7 +80,7 @@ def main() -> None:
     make_dataset(base / "data")
     (base / "reference").mkdir(exist_ok=True)
     whole, names = base / "whole", base / "names.json"
-    assert forked(whole, SHORT, names=names) == 0
+    assert forked(whole, partial(run, whole, SHORT), names=names) == 0
     moments = json.loads(names.read_text())
     if asked == ["count"]:
         print(json.dumps(moments))
