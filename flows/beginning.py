@@ -63,9 +63,10 @@ class Run:
         return f"[{name}]({self.mlflow_uri.rstrip('/')}/#/{page}?workflowType=machine_learning)"
 
 
-def begin(asked: Params) -> Run:
+def begin(asked: Params, pin: Pin | None = None, found: dict[str, Any] | None = None) -> Run:
     """Pin code and parameters and make the workspace, or find that of an earlier attempt.
 
+    `pin` and `found`: the code and the fingerprint of images to take, if not those of now.
     Raises GanpipeError where that is impossible, or MLflow or the source of images is away.
     """
     repo = workspaces.repository()
@@ -73,13 +74,12 @@ def begin(asked: Params) -> Run:
     uri = tracking.tracking_uri(state)
     patiently(lambda: tracking.check(uri))
     os.environ["GANPIPE_STATE"] = str(state)  # where a source may keep what it downloads
-    found = _earlier(repo, asked)
-    workspace, pin = found or _make(repo, asked)
+    workspace, pin = _earlier(repo, asked, found) or _make(repo, asked, pin, found)
     params = parameters.load(workspace / parameters.PARAMS_FILE)
     return patiently(lambda: _record(repo, state, uri, workspace, params, pin))
 
 
-def _earlier(repo: Path, asked: Params) -> tuple[Path, Pin] | None:
+def _earlier(repo: Path, asked: Params, found: dict[str, Any] | None) -> tuple[Path, Pin] | None:
     """The workspace of an earlier attempt of this flow run with the same parameters."""
     from ganpipe.data.sources import make_source, write_fingerprint
 
@@ -95,12 +95,15 @@ def _earlier(repo: Path, asked: Params) -> tuple[Path, Pin] | None:
         if not (workspace / "data" / "raw").exists():
             # nothing was read yet: the source may hold others by now
             params = parameters.load(workspace / parameters.PARAMS_FILE)
-            write_fingerprint(patiently(make_source(params.data).fingerprint), workspace)
+            now = found or patiently(make_source(params.data).fingerprint)
+            write_fingerprint(now, workspace)
         return workspace, Pin(**note["pin"])
     return None
 
 
-def _make(repo: Path, asked: Params) -> tuple[Path, Pin]:
+def _make(
+    repo: Path, asked: Params, pin: Pin | None, found: dict[str, Any] | None
+) -> tuple[Path, Pin]:
     from ganpipe.compute import resolve
     from ganpipe.data.sources import make_source, write_fingerprint
 
@@ -109,8 +112,8 @@ def _make(repo: Path, asked: Params) -> tuple[Path, Pin]:
     if params.train.start != asked.train.start:
         logger.info(f"train.start={asked.train.start} is {params.train.start}")
     # before anything is made for the run
-    found = patiently(lambda: make_source(params.data).fingerprint())
-    pin = workspaces.pin(repo)
+    found = found or patiently(make_source(params.data).fingerprint)
+    pin = pin or workspaces.pin(repo)
     if pin.message():
         logger.warning(pin.message())
     run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid4().hex[:4]}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flows.artifacts import MAX_PICTURE_CHARACTERS, inline_picture
 from ganpipe import registry
 from ganpipe.champion import beside
-from ganpipe.data.words import table_cell
+from ganpipe.data.words import code_span
 from ganpipe.evaluation.report import Memorisation, Report
 from ganpipe.evaluation.report.markdown import markdown
 from ganpipe.registry import Decision, Evaluation
@@ -29,11 +29,13 @@ def comparison(
     champion: ModelVersion | None,
     decision: Decision,
     missing: Sequence[str],
+    reason: str = "",
     width: int = WIDE,
 ) -> str:
-    """Markdown: samples of both, every rule of the gate, what verify misses, all numbers.
+    """Markdown: samples of both, why it is asked, each rule, what verify misses, all numbers.
 
-    Each picture is at most `width` pixels wide: wider ones hide the other in a narrow form.
+    Each picture is at most `width` pixels wide: wider ones hide the other in a narrow form, and
+    what stands above them hides a part of both.
     """
     ours = registry.evaluation_of(uri, version)
     theirs = champion and ours and registry.evaluation_of(uri, champion, ours.protocol)
@@ -42,7 +44,8 @@ def comparison(
     shown = {f"version {version.version}": ours}
     if champion is not None:
         shown[f"champion, version {champion.version}"] = seen or None
-    parts = [_pictures(uri, shown, width), _gate(decision), _verify(missing)]
+    why = [f"Asked because: {reason}\n"] * bool(reason.strip())
+    parts = [_pictures(uri, shown, width), *why, _gate(decision), _verify(missing)]
     if ours is not None:
         parts.append(_numbers(version, ours, champion, theirs or None))
     return "\n".join(parts)
@@ -77,10 +80,11 @@ def _picture(uri: str, evaluation: Evaluation | None, limit: int, width: int) ->
 
 
 def _gate(decision: Decision) -> str:
+    """Each rule and what it found, as a list: a table's last column lies outside narrow pages."""
     verdict = "passes" if decision.passed else "**does not pass**"
-    lines = [f"**Gate:** it {verdict}.\n", "| rule | | |", "| --- | --- | --- |"]
+    lines = [f"**Gate:** it {verdict}.\n"]
     lines += [
-        f"| {table_cell(each.rule)} | {PASSED[each.passed]} | {_line(each.told)} |"
+        f"- {code_span(each.rule)} {PASSED[each.passed]}: {line(each.told)}"
         for each in decision.results
     ]
     return "\n".join(lines) + "\n"
@@ -90,11 +94,11 @@ def _verify(missing: Sequence[str]) -> str:
     if not missing:
         return "**Verify:** every byte that it was made of can be had again.\n"
     return "**Verify:** missing, so it cannot be promoted:\n\n" + "".join(
-        f"- {_line(each)}\n" for each in missing
+        f"- {line(each)}\n" for each in missing
     )
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     """Our own words, of which a bar would end a table's cell."""
     return " ".join(text.replace("|", "\N{DIVIDES}").split())
 

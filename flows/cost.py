@@ -17,12 +17,17 @@ def device(params: Params, stage: str) -> str:
     return {"train": params.train.device, "evaluate": "cpu"}.get(stage, "")
 
 
+def devices(params: Params, stage: str) -> int:
+    """How many of these a stage computes on, here: a slot stands for each."""
+    return params.train.devices if device(params, stage) == "cuda" else 1
+
+
 def spend(workspace: Path, params: Params, stage: str, seconds: float) -> None:
     """Note the device seconds of a stage, beside those of the run's earlier attempts."""
     kind = device(params, stage)
     if not kind:
         return
-    count = params.train.devices * params.train.nodes if kind == "cuda" else 1
+    count = devices(params, stage) * (params.train.nodes if kind == "cuda" else 1)
     spent = _spent(workspace)
     spent[kind] = spent.get(kind, 0.0) + seconds * count
     write_json(workspace / SPENT, spent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect.events import emit_event
+from prefect.events import Event, emit_event
 from prefect.runtime import flow_run
 
 from flows.registry_events import MODEL
@@ -12,7 +12,7 @@ SEEN_BY = "ganpipe.data.seen-by"
 DRIFT_DETECTED = "ganpipe.drift.detected"
 
 
-def emit_data_changed(model: str, source: str, digest: str, before: str) -> None:
+def emit_data_changed(model: str, source: str, digest: str, before: str) -> Event | None:
     """Tell that the source of a model's images holds others now: `ganpipe.data.changed`.
 
     Of the resource `ganpipe.data.<source>`; `digest` and `before` are those of the source's
@@ -24,7 +24,7 @@ def emit_data_changed(model: str, source: str, digest: str, before: str) -> None
         # what a retraining sees it answers itself: the automation leaves those out
         SEEN_BY: flow_run.flow_name or "nobody",
     }
-    emit_event(
+    return emit_event(
         DATA_CHANGED,
         resource,
         related=[_made_of_it(model)],
@@ -32,12 +32,12 @@ def emit_data_changed(model: str, source: str, digest: str, before: str) -> None
     )
 
 
-def emit_drift(model: str, measure: str, value: float, threshold: float) -> None:
+def emit_drift(model: str, measure: str, value: float, threshold: float) -> Event | None:
     """Tell that images drifted from what the champion learnt: `ganpipe.drift.detected`.
 
     Of the resource `ganpipe.model.<name>`; `measure` names what went beyond its threshold.
     """
-    emit_event(
+    return emit_event(
         DRIFT_DETECTED,
         {"prefect.resource.id": f"{MODEL}.{model}", "prefect.resource.name": model},
         payload={"model": model, "measure": measure, "value": value, "threshold": threshold},

@@ -1,7 +1,7 @@
 """Puts what infra/ describes on a Prefect server: deployments, limits, automations.
 
-What somebody edited on the server stays, unless it is asked for: ganpipe keeps what it last
-wrote to a deployment in a Prefect variable, so an edit is told from an old default.
+What somebody edited on the server stays, unless it is asked for: ganpipe keeps fingerprints of
+what it last wrote to a deployment in a Prefect variable, so an edit is told from an old default.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from flows.automations import automate
-from flows.edits import MISSING, Edit, merge
+from flows.edits import MISSING, Edit, merge, prints
+from flows.schedules import paused, planned, schedule
+from flows.tag import TAG
 from ganpipe import params
 from ganpipe.errors import GanpipeError
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 DEPLOYMENTS = "infra/prefect.yaml"
 AUTOMATIONS = "infra/automations.yaml"
+FOLDER = "prefect.deployments.steps.set_working_directory"
 WORKER_PYTHON = "GANPIPE_PYTHON"  # which Python the worker of this machine runs flows with
 
 
@@ -35,7 +38,8 @@ def deploy(repo: Path, work_pool: str, env: Mapping[str, str], replace: bool = F
     Defaults and schedules that were edited on the server stay and are named, or, with `replace`,
     are named and replaced. `env` names the server (PREFECT_API_URL) and the checkout that its
     worker runs (GANPIPE_REPOSITORY). Killed at any point, it is completed by the next one.
-    Raises GanpipeError with Prefect's own message.
+    Raises GanpipeError with Prefect's own message, and where a deployment with one of the names
+    is not ganpipe's.
     """
     values = params.load(repo / params.PARAMS_FILE)
     env = {WORKER_PYTHON: sys.executable, **env}
@@ -108,16 +112,19 @@ def _deployments(
     described = yaml.safe_load((repo / DEPLOYMENTS).read_text(encoding="utf-8"))
     written: dict[str, dict[str, Any]] = {}
     lines = []
-    for each in described["deployments"]:
-        flow = each["entrypoint"].rpartition(".")[2]
-        name = f"{flow}/{each['name']}"
+    named = {
+        f"{each['entrypoint'].rpartition('.')[2]}/{each['name']}": each
+        for each in described["deployments"]
+    }
+    found = {name: _own(client, name) for name in named}
+    for name, each in named.items():
+        flow, there = name.partition("/")[0], found[name]
         form = FORMS[flow](values) if flow in FORMS else {}
-        wanted = {"parameters": form | each.get("parameters", {}), "schedules": _planned(each)}
+        wanted = {"parameters": form | each.get("parameters", {}), "schedules": planned(each)}
         written[name] = wanted
-        there = read(client, name)
         if there is None:
             each["parameters"] = wanted["parameters"]
-            lines.append(f"made {name}{_paused(wanted['schedules'])}")
+            lines.append(f"made {name}{paused(wanted['schedules'])}")
             continue
         applied = _applied(client, name)
         now = dict(there.parameters)
@@ -125,7 +132,7 @@ def _deployments(
         lines += _told(name, edits, replace)
         # Prefect would take away the schedules that were added on the server
         each.pop("schedules", None)
-        edits = list(_schedule(client, there, wanted["schedules"], applied["schedules"], replace))
+        edits = list(schedule(client, there, wanted["schedules"], applied["schedules"], replace))
         lines += _told(f"{name}: the schedule", edits, replace)
     with TemporaryDirectory(prefix="ganpipe-deploy-") as folder:
         file = Path(folder) / "prefect.yaml"
@@ -137,8 +144,37 @@ def _deployments(
             kept = [line for line in lines if line.startswith("kept")]
             raise GanpipeError("\n".join([str(error), *kept])) from None
     for name, wanted in written.items():
-        _remember(client, name, wanted)
+        _remember(client, name, {key: prints(values) for key, values in wanted.items()})
+    yield from dict.fromkeys(
+        line for name, there in found.items() if there for line in _moved(there, read(client, name))
+    )
     yield from lines
+
+
+def _own(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    """Ganpipe's deployment of a name, None where there is none; somebody else's is refused."""
+    there = read(client, name)
+    if there is not None and TAG not in there.tags:
+        raise GanpipeError(
+            f"the Prefect server at {client.api_url} has a deployment {name} of somebody else: "
+            "rename or delete it, deploy to another server or, if it is ganpipe's, give it the tag "
+            f"{TAG}"
+        )
+    return there
+
+
+def _moved(before: DeploymentResponse, now: DeploymentResponse | None) -> Iterator[str]:
+    """Runs of another checkout or another Python from now on: both must lie on each worker."""
+    was, told = (_place(each) for each in (before, now or before))
+    if was != told:
+        yield f"replaced where runs work: {told} (before: {was})"
+
+
+def _place(deployment: DeploymentResponse) -> str:
+    steps = deployment.pull_steps or ()
+    folders = [step[FOLDER]["directory"] for step in steps if FOLDER in step]
+    python = str(deployment.job_variables.get("command")).partition(" -I ")[0].strip("'")
+    return f"in {' '.join(folders)} with {python}"
 
 
 def read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
@@ -149,58 +185,6 @@ def read(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
         return client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
-
-
-def _planned(deployment: Mapping[str, Any]) -> dict[str, Any]:
-    """Its schedules by their slugs."""
-    return {
-        each["slug"]: {"cron": each["cron"], "timezone": each["timezone"], "active": each["active"]}
-        for each in deployment.get("schedules", ())
-    }
-
-
-def _schedule(
-    client: SyncPrefectClient,
-    there: DeploymentResponse,
-    wanted: Mapping[str, Any],
-    applied: Mapping[str, Any],
-    replace: bool,
-) -> Iterator[Edit]:
-    """Bring the schedules of a deployment to what they should be; yields what was edited there."""
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import CronSchedule
-
-    # those without a slug were made by hand, on the server
-    known = {each.slug: each for each in there.schedules if each.slug}
-    now = {
-        slug: {
-            # an interval in place of a cron is an edit, too
-            "cron": getattr(each.schedule, "cron", str(each.schedule)),
-            "timezone": getattr(each.schedule, "timezone", None),
-            "active": each.active,
-        }
-        for slug, each in known.items()
-    }
-    merged, edits = merge(wanted, now, applied, replace)
-    for slug in [*merged, *(slug for slug in now if slug not in merged)]:
-        plan = merged.get(slug)
-        if plan == now.get(slug):
-            continue
-        if plan is None:
-            client.delete_deployment_schedule(there.id, known[slug].id)
-            continue
-        cron = CronSchedule(cron=plan["cron"], timezone=plan["timezone"])
-        if slug in known:
-            client.update_deployment_schedule(there.id, known[slug].id, plan["active"], cron)
-        else:
-            made = DeploymentScheduleCreate(schedule=cron, active=plan["active"], slug=slug)
-            client.create_deployment_schedules(there.id, [made])
-    yield from edits
-
-
-def _paused(schedules: Mapping[str, Any]) -> str:
-    off = [slug for slug, plan in schedules.items() if not plan["active"]]
-    return f", its schedule {', '.join(off)} switched off" if off else ""
 
 
 def _told(name: str, edits: list[Edit], replace: bool) -> Iterator[str]:

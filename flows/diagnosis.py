@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
 
+from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.runtime import flow_run as runtime
 
 from flows.artifacts import MarkdownInPlace
-from flows.beginning import Run
 from flows.retries import is_outage
-from flows.run_page import Training, grid
-from flows.stage import TimeLimit
+from flows.stage import TimeLimit, failed
 from ganpipe.errors import GanpipeError
+
+if TYPE_CHECKING:
+    from flows.beginning import Run
+    from flows.run_page import Training
 
 MOST_CHARACTERS = 3000  # of a message: what it cites may be of any length
 ADVICE = {
@@ -24,11 +28,17 @@ ADVICE = {
 
 
 def show_diagnosis(
-    problem: Exception, run: Run | None, stage: str, training: Training | None
+    problem: Exception, run: Run | None, stage: str | None, training: Training | None
 ) -> None:
-    """Show the artifact `diagnosis` of the flow run. `stage`: the one under way."""
+    """Show the artifact `diagnosis` of the flow run. `stage`: the one under way, if it has any."""
     text = diagnosis(problem, run, stage, training)
     MarkdownInPlace("diagnosis").show(text, text.partition("\n")[0].removeprefix("# "))
+
+
+def failed_flow(problem: GanpipeError) -> State[Any]:
+    """The state of a flow run that failed, with the diagnosis of what no pipeline told of."""
+    show_diagnosis(problem, None, None, None)
+    return failed(problem)
 
 
 def tell_recovered() -> None:
@@ -37,15 +47,23 @@ def tell_recovered() -> None:
     MarkdownInPlace("diagnosis").show(text, "an earlier attempt failed", make=False)
 
 
-def diagnosis(problem: Exception, run: Run | None, stage: str, training: Training | None) -> str:
+def diagnosis(
+    problem: Exception, run: Run | None, stage: str | None, training: Training | None
+) -> str:
     """In Markdown: what happened, what to do, and the last grid (of a time limit: the best)."""
     where = f"in the stage {stage}" if stage else "before its first stage"
     limited = isinstance(problem, TimeLimit)
     title = f"The run's time was over {where}" if limited else f"The run failed {where}"
-    steps = [*_advice(problem), _going_on(run, training)]
+    if stage is None:  # what comes of a later attempt is not told here
+        title = f"Attempt {runtime.run_count} failed"
+    steps = [*_advice(problem), _going_on(run, stage, training)]
     parts = [f"# {title}", _message(problem), "## What to do", "\n".join(f"- {s}" for s in steps)]
-    best = training.best() if training and limited else None
-    picture = grid(training, training.grid(best.images if best else None) if training else None)
+    if training is None:
+        return "\n\n".join(parts) + "\n"
+    from flows.run_page import grid  # costs seconds
+
+    best = training.best() if limited else None
+    picture = grid(training, training.grid(best.images if best else None))
     return "\n\n".join(parts) + f"\n{picture}"
 
 
@@ -76,12 +94,12 @@ def _advice(problem: Exception) -> list[str]:
     return found
 
 
-def _going_on(run: Run | None, training: Training | None) -> str:
+def _going_on(run: Run | None, stage: str | None, training: Training | None) -> str:
     again = "Then start the same run again"
     if deployment.id:
         again = f"Then `Retry` on this page, or `prefect flow-run retry {runtime.id}`"
     if run is None:
-        return f"{again}: nothing was done yet."
+        return f"{again}." if stage is None else f"{again}: nothing was done yet."
     state = training.state() if training else None
     kept = f", training from its state at {state / 1000:g} kimg" if state is not None else ""
     code = f", code of commit {run.pin.commit[:10]}" if deployment.id else ""

@@ -7,11 +7,17 @@ stage; and its --dry does not look among the runs of other checkouts.
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+SECONDS_TO_NOTE = 5.0
 
 
 def command(action: str, name: str) -> list[str]:
@@ -35,12 +41,42 @@ def _run(name: str) -> int:
     logging.getLogger("dvc").setLevel(logging.ERROR)
     try:
         with Repo() as repo:
+            _remove_unfinished(repo)
             repo.reproduce(targets=[name], single_item=True)
     except DvcException as error:
         why = f": {error.__cause__}" if error.__cause__ else ""
         sys.stdout.write(f"{error}{why}\n")
         return 255  # as DVC's own command
     return 0
+
+
+def _remove_unfinished(repo: Any) -> None:
+    """Remove what a DVC that was killed left half written, on which any other fails for good.
+
+    What dvc.lock said comes back from the run-cache, stage by stage.
+    """
+    from dvc.dvcfile import LOCK_FILE, Lockfile  # type: ignore[import-untyped]
+    from dvc.rwlock import RWLOCK_FILE  # type: ignore[import-untyped]
+    from dvc.utils.serialize import ParseError  # type: ignore[import-untyped]
+    from dvc.utils.strictyaml import YAMLValidationError  # type: ignore[import-untyped]
+
+    lock = Path(repo.root_dir) / LOCK_FILE
+    try:
+        Lockfile(repo, str(lock)).load()
+    except (ParseError, YAMLValidationError):
+        lock.unlink()
+    at_work = Path(repo.tmp_dir) / RWLOCK_FILE
+    try:
+        json.loads(at_work.read_bytes())
+    except FileNotFoundError:
+        pass  # nothing has run here yet
+    except ValueError:
+        at_work.unlink()
+    # it makes a folder, then at once a file in it: one that is older and empty is nobody's
+    for folder in Path(repo.stage_cache.cache_dir).glob("*/*"):
+        with suppress(FileNotFoundError):  # another run removed it
+            if time.time() - folder.stat().st_mtime > SECONDS_TO_NOTE and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _known(name: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +19,9 @@ from prefect.states import Completed
 
 from flows import processes
 from flows.artifacts import StageProgress, inline_picture
-from flows.stage import LAST_LINES, failed
+from flows.diagnosis import failed_flow
+from flows.signature import typed
+from flows.stage import follow
 from ganpipe import events
 from ganpipe.errors import GanpipeError
 from ganpipe.generation import read_file
@@ -44,6 +45,7 @@ def name_of(asked: dict[str, Any]) -> str:
 
 
 @flow(name="generate", flow_run_name=run_name)
+@typed
 def generate(generate: GenerateParams = GenerateParams()) -> Any:  # noqa: B008 - frozen
     """Write images of a trained generator to a folder or a bucket.
 
@@ -54,7 +56,7 @@ def generate(generate: GenerateParams = GenerateParams()) -> Any:  # noqa: B008 
     try:
         written = run_command(generate, repository(), progress.on_event, get_run_logger().info)
     except GanpipeError as problem:
-        return failed(problem)
+        return failed_flow(problem)
     progress.close()
     _show(written, time.monotonic() - began)
     return Completed(message=headline(written), data=written)
@@ -71,37 +73,24 @@ def run_command(
     Returns what it has written: generation.json and its `place`. Raises GanpipeError with the
     command's own message, or with its last lines when it ended without one.
     """
-    problem, written = "", None
-    last: deque[str] = deque(maxlen=LAST_LINES)
+    told: dict[str, Event] = {}
     process = processes.start(
         [sys.executable, "-m", "ganpipe", "generate", *options(params)],
         cwd=repo,
         env={**environment(repo), events.VARIABLE: "1"},
     )
+
+    def watch(event: Event) -> None:
+        told[event["event"]] = event
+        on_event(event)
+
     try:
-        for line in processes.lines(process):
-            event = events.parse(line)
-            if event is None:
-                last.append(line)
-                if line and not problem:  # what follows a named problem only repeats it
-                    on_line(line)
-                continue
-            if event["event"] == "error":
-                problem = str(event["message"])
-            elif event["event"] == "written":
-                written = event
-            on_event(event)
-        process.wait()
+        problem = follow(process, watch, on_line, "`ganpipe generate`", repo)
     finally:
         processes.stop(process)
-    if problem:
-        raise GanpipeError(problem)
-    if process.returncode != 0 or written is None:
-        tail = "\n".join(last)
-        raise GanpipeError(
-            f"`ganpipe generate` ended with code {process.returncode}; its last lines:\n{tail}"
-        )
-    return written
+    if problem is not None:
+        raise problem
+    return told["written"]
 
 
 def options(params: GenerateParams) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
+from flows.diagnosis import failed_flow
 from flows.promote import open_registry
 from flows.retention import Retained, retain
-from flows.stage import failed
+from flows.signature import typed
 from ganpipe import collection
 from ganpipe.collection.collect import IN_USE
 from ganpipe.collection.items import DAYS, Item, amount, duration, total
@@ -36,6 +36,7 @@ def run_name() -> str:
 
 
 @flow(name="housekeeping", flow_run_name=run_name)
+@typed
 def housekeeping(
     housekeeping: HousekeepingParams = HousekeepingParams(),  # noqa: B008 - frozen
 ) -> Any:
@@ -60,7 +61,7 @@ def housekeeping(
     told = headline(gone, kept, refused, dry_run=housekeeping.dry_run)
     get_run_logger().info(told)
     _show([*rows(plan.items if plan else gone, gone), *_of_prefect(kept)], told)
-    return Completed(message=told) if problem is None else failed(problem)
+    return Completed(message=told) if problem is None else failed_flow(problem)
 
 
 def clean(there: Place, asked: HousekeepingParams, gone: list[Item]) -> tuple[collection.Plan, str]:
@@ -133,5 +134,5 @@ def _of_prefect(kept: Retained) -> list[dict[str, str]]:
 def _show(lines: list[dict[str, str]], told: str) -> None:
     try:
         create_table_artifact(lines, key="housekeeping", description=told)
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except httpx.HTTPError as error:
         get_run_logger().warning("Prefect does not show what went: %s", error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,10 +27,11 @@ from flows.slots import LEASE_SECONDS, limit_name
 ACQUIRED = "prefect.concurrency-limit.acquired"
 RELEASED = "prefect.concurrency-limit.released"
 FREED = "ganpipe.slot.freed"
-OURS = ("gpu:", "cpu:", "ganpipe-")
+# not that of promotions: commands hold it, too, and no event tells of them
+OURS = ("gpu:", "cpu:", "ganpipe-retrain:")
 SECONDS_UNTIL_WRITTEN = 8.0  # the server writes events down every 5 s
-MOST = 200  # limits that are looked at
-PAGE = 50  # the most events that the server tells at once
+PAGE = 50  # the most events that the server tells at once, and limits
+GPUS = "import torch; print(torch.cuda.device_count())"
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,10 @@ def size_slots(client: SyncPrefectClient, replace: bool = False) -> Iterator[str
     One slot for each GPU; one for trainings on the CPU, since two that share the same cores slow
     each other down more than twofold. Yields a line for each thing done or found.
     """
-    import torch
-
     sizes = {limit_name("cpu"): 1}
-    if gpus := torch.cuda.device_count():
+    # in a process of its own: `make ui` goes on for days, and needs no torch in memory
+    told = subprocess.run([sys.executable, "-c", GPUS], capture_output=True, text=True, check=True)
+    if gpus := int(told.stdout):
         sizes[limit_name("gpu")] = gpus
     for name, size in sizes.items():
         try:
@@ -106,13 +109,20 @@ def leaks(client: SyncPrefectClient) -> list[Leak]:
     lost, as by a server that keeps leases in memory and was started again.
     """
     found: list[Leak] = []
-    for limit in client.read_global_concurrency_limits(limit=MOST):
+    for limit in _limits(client):
         if limit.active_slots and limit.name.startswith(OURS):
             holders = _holders(client, limit)
             dead = [run for run in holders if _ended_long_ago(run)]
             too_many = limit.active_slots - (len(holders) - len(dead))
             found += [Leak(limit.name, run) for run in dead[: max(0, too_many)]]
     return found
+
+
+def _limits(client: SyncPrefectClient) -> Iterator[GlobalConcurrencyLimitResponse]:
+    first = 0
+    while page := client.read_global_concurrency_limits(limit=PAGE, offset=first):
+        yield from page
+        first += len(page)
 
 
 def _holders(client: SyncPrefectClient, limit: GlobalConcurrencyLimitResponse) -> list[FlowRun]:

@@ -8,42 +8,24 @@ from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import (
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
-)
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
-from prefect.concurrency.asyncio import (
-    AcquireConcurrencySlotTimeoutError,
-    ConcurrencySlotAcquisitionError,
-)
-from prefect.concurrency.sync import concurrency
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 
+from flows.lease import ACQUIRED, ask, leased, make_for_one
 from ganpipe.errors import GanpipeError
 
 LIMIT = "ganpipe-promotion"
 # the shortest that Prefect grants: so long a killed holder keeps others waiting
 LEASE_SECONDS = 60.0
-# longer than a lease, Prefect's 15 s until it looks for dead ones, and its 30 s between attempts
+# longer than a lease, and Prefect's 15 s until it looks for dead ones
 PATIENCE_SECONDS = 150.0
-ACQUIRED = "prefect.concurrency-limit.acquired"
 
 
 def make_limit() -> None:
     """Create the limit on the Prefect server, or set it to one slot again."""
     with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(LIMIT)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(
-                GlobalConcurrencyLimitCreate(name=LIMIT, limit=1)
-            )
-        else:  # not its slots in use: somebody may hold the lock
-            client.update_global_concurrency_limit(
-                LIMIT, GlobalConcurrencyLimitUpdate(limit=1, active=True)
-            )
+        make_for_one(client, LIMIT)
 
 
 @contextmanager
@@ -53,35 +35,35 @@ def promotion_lock(seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
     A holder that was killed loses it within 75 s. Raises GanpipeError when the limit does not
     exist or lets more than one in, when Prefect does not answer, and when the slot stays taken.
     """
-    _check()
-    try:
-        with concurrency(LIMIT, timeout_seconds=seconds, lease_duration=LEASE_SECONDS, strict=True):
-            yield
-    except AcquireConcurrencySlotTimeoutError:
-        raise GanpipeError(
-            f"the lock {LIMIT} has been held for {seconds:g} s{_holder()}: let that end and try "
-            "again; if nobody is promoting (a Prefect server that was restarted in the middle "
-            f"forgets to free it), free it with `prefect gcl update {LIMIT} --active-slots 0`"
-        ) from None
-    except ConcurrencySlotAcquisitionError as error:
-        raise GanpipeError(f"the lock {LIMIT} cannot be taken: {error}") from error
+    ask(f"the lock {LIMIT}", _check)
+
+    def waits(waited: float) -> None:
+        if waited > seconds:
+            raise GanpipeError(
+                f"the lock {LIMIT} has been held for {seconds:g} s{_holder()}: let that end and "
+                "try again; if nobody is promoting (a Prefect server that was restarted in the "
+                f"middle forgets to free it), free it with `prefect gcl update {LIMIT} "
+                "--active-slots 0`"
+            )
+
+    with leased(LIMIT, 1, LEASE_SECONDS, waits) as lease:
+        yield
+        if lease.lost:
+            raise GanpipeError(
+                f"the lock {LIMIT} was lost while Prefect was away, and somebody else may have "
+                "changed the champion at the same time: `ganpipe history` shows what came of both"
+            )
 
 
-def _check() -> None:
+def _check(client: SyncPrefectClient) -> None:
     """Prefect lets everybody pass where a limit is missing or paused, with a warning at most."""
-    with get_client(sync_client=True) as client:
-        try:
-            limit = client.read_global_concurrency_limit_by_name(LIMIT)
-        except ObjectNotFound:
-            raise GanpipeError(
-                f"the Prefect server at {client.api_url} has no lock {LIMIT}: make it with "
-                "`ganpipe deploy`"
-            ) from None
-        except httpx.HTTPError as error:
-            raise GanpipeError(
-                f"the Prefect server at {client.api_url}, which keeps the lock {LIMIT}, does not "
-                f"answer ({error}): start it, or correct PREFECT_API_URL"
-            ) from error
+    try:
+        limit = client.read_global_concurrency_limit_by_name(LIMIT)
+    except ObjectNotFound:
+        raise GanpipeError(
+            f"the Prefect server at {client.api_url} has no lock {LIMIT}: make it with "
+            "`ganpipe deploy`"
+        ) from None
     if not limit.active or limit.limit != 1:
         now = f"lets {limit.limit} in at once" if limit.active else "is paused"
         raise GanpipeError(f"the lock {LIMIT} {now}: `ganpipe deploy` mends it")

@@ -95,6 +95,8 @@ def _start(state: Path, port: int) -> str:
     del env["PREFECT_API_URL"]
     # the page would look for the API on Prefect's usual port, whichever this one is
     env["PREFECT_UI_API_URL"] = "/api"
+    # what notifies a person leads to the page
+    env["PREFECT_UI_URL"] = url.removesuffix("/api")
     # in memory, a server that is killed forgets who holds a slot, and it stays taken for good
     leases = "prefect.server.concurrency.lease_storage.filesystem"
     env["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] = leases

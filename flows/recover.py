@@ -26,12 +26,16 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import AwaitingRetry, Completed, Running
 from pydantic import Field
 
+from flows.signature import typed
+from flows.tag import TAG
+
 HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEAT_SECONDS = 30  # as PREFECT_FLOWS_HEARTBEAT_FREQUENCY in infra/prefect.yaml
 SECONDS_UNTIL_WRITTEN = 8.0  # the server writes events down every 5 s
 
 
 @flow(name="recover", flow_run_name="go on with {flow_run}")
+@typed
 def recover(
     flow_run: UUID,
     attempts: Annotated[int, Field(ge=1, le=100, description="starts of a run, the first too")] = 3,
@@ -45,8 +49,17 @@ def recover(
         crashed = client.read_flow_run(flow_run)
         if crashed.state is None or not crashed.state.is_crashed():
             return Completed(message=f"{crashed.name} has not crashed: nothing to do")
+        if TAG not in crashed.tags:
+            return Completed(message=f"{crashed.name} is no run of ganpipe: nothing to do")
         if crashed.deployment_id is None:
             return Completed(message=f"{crashed.name} has no deployment: start it again by hand")
+        before = client.read_flow_run_states(flow_run)[-2:][0]
+        if before.is_paused():
+            # a heartbeat that was told late looked like the last one
+            client.set_flow_run_state(flow_run, before, force=True)
+            return Completed(
+                name="Waits", message=f"{crashed.name} waits for a decision, as before"
+            )
         if _lives(client, flow_run, crashed.state.timestamp):
             client.set_flow_run_state(flow_run, Running(), force=True)
             return Completed(name="Alive", message=f"{crashed.name} runs: its heart beats again")
@@ -65,13 +78,14 @@ def _lives(client: SyncPrefectClient, run: UUID, crashed: datetime) -> bool:
 
     What it sent while the server was away arrives later, dated before: that tells nothing.
     """
-    wanted = EventFilter(
-        event=EventNameFilter(name=[HEARTBEAT]),
-        resource=EventResourceFilter(id=[f"prefect.flow-run.{run}"]),
-        occurred=EventOccurredFilter.model_validate({"since": crashed}),
-    )
     deadline = time.monotonic() + HEARTBEAT_SECONDS + SECONDS_UNTIL_WRITTEN
     while time.monotonic() < deadline:
+        wanted = EventFilter(
+            event=EventNameFilter(name=[HEARTBEAT]),
+            resource=EventResourceFilter(id=[f"prefect.flow-run.{run}"]),
+            # made anew each time: it ends at the moment at which it was made
+            occurred=EventOccurredFilter.model_validate({"since": crashed}),
+        )
         if client.read_events(wanted, limit=1).events:
             return True
         time.sleep(2.0)

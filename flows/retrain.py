@@ -6,22 +6,26 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
+from pydantic import Field
 
 from flows.artifacts import MarkdownInPlace
+from flows.beginning import NOTE
 from flows.data_events import emit_data_changed
+from flows.diagnosis import failed_flow
 from flows.one_retraining import BusyError, alone, name_of
 from flows.retries import patiently
-from flows.stage import failed
+from flows.signature import typed
 from ganpipe import checkpoints, registry, tracking
 from ganpipe import params as parameters
 from ganpipe import workspace as workspaces
-from ganpipe.data.sources import make_source
+from ganpipe.data.sources import FINGERPRINT, make_source
 from ganpipe.errors import GanpipeError
+from ganpipe.files import read_json
 from ganpipe.lineage import carried
 from ganpipe.params import Params
 from ganpipe.params.retrain import RetrainParams
@@ -58,20 +62,22 @@ class Now:
 def run_name() -> str:
     """Like `retrain ganpipe from scratch`."""
     given = RetrainParams.model_validate(runtime.parameters.get("retrain") or {})
+    named = str(runtime.parameters.get("model") or "")
     try:
-        model = wanted(workspaces.repository(), given).registration.model
+        model = wanted(workspaces.repository(), given, named).registration.model
     except GanpipeError:
         return "retrain"  # the run itself fails of it, and says so
     return f"{name_of(model)} from {'scratch' if given.start == SCRATCH else 'its champion'}"
 
 
-def wanted(repo: Path, given: RetrainParams) -> Params:
+def wanted(repo: Path, given: RetrainParams, model: str = "") -> Params:
     """The parameters of a retraining: those of params.yaml, and what was set beside.
 
     Raises GanpipeError that names a bad key or value.
     """
+    named = [f"register.model={model}"] if model else []
     params = parameters.override(
-        parameters.load(repo / parameters.PARAMS_FILE), list(given.overrides)
+        parameters.load(repo / parameters.PARAMS_FILE), [*given.overrides, *named]
     )
     counter = {} if given.start == SCRATCH else {"start_counter": "restart"}
     train = params.train.model_copy(update={"start": SCRATCH, **counter})
@@ -79,20 +85,29 @@ def wanted(repo: Path, given: RetrainParams) -> Params:
 
 
 @flow(name="retrain", flow_run_name=run_name)
-def retrain(retrain: RetrainParams = RetrainParams()) -> Any:  # noqa: B008 - frozen
+@typed
+def retrain(
+    retrain: RetrainParams = RetrainParams(),  # noqa: B008 - frozen
+    model: Annotated[str, Field(max_length=200, pattern=r"^[^/:%\"']*$")] = "",
+) -> Any:
     """Look at the source again; train where data, code or parameters are not the champion's.
 
     Otherwise it ends at once as Skipped, with the reason. Parameters are those of params.yaml.
+
+    Args:
+        retrain: how
+        model: name in the MLflow model registry, in place of register.model; empty: that one
     """
     try:
         repo = workspaces.repository()
-        params = wanted(repo, retrain)
+        begun = _begun(repo)
+        params = begun[1] if begun else wanted(repo, retrain, model)
         with alone(params.registration.model):
-            return _retrain(repo, params, retrain.start)
+            return _train(repo, params) if begun else _retrain(repo, params, retrain.start)
     except BusyError as busy:
         return _skipped(str(busy))
     except GanpipeError as problem:
-        return failed(problem)
+        return failed_flow(problem)
 
 
 def _retrain(repo: Path, params: Params, start: str) -> Any:
@@ -112,13 +127,32 @@ def _retrain(repo: Path, params: Params, start: str) -> Any:
         if last := _tried(now):
             return _skipped(f"{last} ({'; '.join(because)})")
     _explain(now, because)
+    train = params.train.model_copy(update={"start": now.start})
+    return _train(repo, params.model_copy(update={"train": train}))
+
+
+def _train(repo: Path, params: Params) -> Any:
     from flows.pipeline import pipeline  # costs seconds, and nothing of it is needed to skip
 
-    train = params.train.model_copy(update={"start": now.start})
-    ended: Any = pipeline(params.model_copy(update={"train": train}))
+    ended: Any = pipeline(params)
     if ended.is_completed():
-        patiently(lambda: _remember(now, ended.result()))
+        patiently(lambda: _remember(repo, ended.result()))
     return ended
+
+
+def _begun(repo: Path) -> tuple[Path, Params, str] | None:
+    """Workspace, parameters and commit of this flow run's earlier attempt, which decided to train.
+
+    Its retry goes on with them, whatever the checkout, the images and the champion are by now.
+    """
+    for workspace in workspaces.workspaces(repo):
+        if not (workspace / NOTE).is_file():
+            continue
+        note = read_json(workspace / NOTE)
+        if note["flow_run"] == runtime.id:
+            asked = parameters.validate(note["asked"], source=str(workspace / NOTE))
+            return workspace, asked, note["pin"]["commit"]
+    return None
 
 
 def _look(repo: Path, uri: str, params: Params, start: str, source: dict[str, Any]) -> Now:
@@ -165,15 +199,23 @@ def _tried(now: Now) -> str:
     )
 
 
-def _remember(now: Now, summary: Any) -> None:
+def _remember(repo: Path, summary: Any) -> None:
+    """Note what came of it, and what it was made of: by now the checkout may hold other things."""
+    begun = _begun(repo)
+    if begun is None:  # somebody deleted the workspace
+        return
+    workspace, asked, commit = begun
+    params = asked.model_copy(update={"train": asked.train.model_copy(update={"start": SCRATCH})})
+    made = of_checkout(repo, commit, params, read_json(workspace / FINGERPRINT))
     told = {
-        "digest": now.made.digest(now.start),
+        "digest": made.digest(asked.train.start),
         "version": summary.version,
         "alias": summary.alias,
         "decision": summary.decision[:LONGEST_DECISION],
     }
-    with tracking.named_outages(now.uri):
-        tracking.connect(now.uri).set_registered_model_tag(now.model, LAST, json.dumps(told))
+    uri = tracking.tracking_uri(workspaces.state_folder(repo))
+    with tracking.named_outages(uri):
+        tracking.connect(uri).set_registered_model_tag(summary.model, LAST, json.dumps(told))
 
 
 def _told(version: ModelVersion | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.server import embedded
+from flows.tag import TAG
 from ganpipe.params import Params
 from ganpipe.programs import command
 from ganpipe.stages import STAGES
@@ -25,13 +26,16 @@ def run_pipeline(params: Params) -> Summary:
     repo = repository()
     _refuse_early(params, repo)
     with embedded(state_folder(repo)):
-        from flows.train import train  # Prefect reads its environment on import
+        from prefect import tags  # it reads its environment on import
+
+        from flows.train import train
 
         sections = {
             field.alias or name: getattr(params, name)
             for name, field in Params.model_fields.items()
         }
-        ended: Any = train(**sections, return_state=True)
+        with tags(TAG):
+            ended: Any = train(**sections, return_state=True)
         summary: Summary = ended.result()
     sys.stdout.write(f"\n{describe(summary)}\n")
     return summary

@@ -103,7 +103,7 @@ class RunPage:
 
     def markdown(self) -> str:
         """Everything, as it stands."""
-        rows = [("", ""), ("---", "---"), *self._rows.items()]
+        rows = [("run", ""), ("---", "---"), *self._rows.items()]
         rows += [("model version", self._version)] * bool(self._version)
         rows += [("MLflow run", self.run.link()), ("commit", self.run.pin.commit)]
         table = "\n".join(f"| {left} | {right} |" for left, right in rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
 from prefect.states import Completed, Failed
 
 from flows import dvc_stage, processes
@@ -66,9 +68,7 @@ def run_stage(
     when it was ended after so many `seconds`: DVC takes nothing of it then.
     """
     began = time.monotonic()
-    ran = False
-    problem: StageError | None = None
-    last: deque[str] = deque(maxlen=LAST_LINES)
+    seen = set()
     process = processes.start(
         dvc_stage.command("run", name),
         cwd=workspace,
@@ -83,19 +83,13 @@ def run_stage(
     clock = threading.Timer(min(max(seconds, 0.0), threading.TIMEOUT_MAX), end)
     clock.daemon = True
     clock.start()
+
+    def watch(event: Event) -> None:
+        seen.add(event["event"])
+        on_event(event)
+
     try:
-        for line in processes.lines(process):
-            event = events.parse(line)
-            if event is None:
-                last.append(line)
-                if line and not problem:  # what follows a named problem only repeats it
-                    on_line(line)
-                continue
-            ran = ran or event["event"] == "start"
-            if event["event"] == "error":
-                problem = StageError(str(event["message"]), event.get("causes", []))
-            on_event(event)
-        process.wait()
+        problem = follow(process, watch, on_line, f"stage {name}", workspace)
     finally:
         clock.cancel()
         processes.stop(process)
@@ -103,13 +97,38 @@ def run_stage(
         raise TimeLimit.of(name)
     if problem is not None:
         raise problem
-    if process.returncode != 0:
-        tail = "\n".join(last)
-        raise GanpipeError(
-            f"stage {name} ended with code {process.returncode} in {workspace}; "
-            f"its last lines:\n{tail}"
-        )
-    return StageResult(name, not ran, time.monotonic() - began)
+    return StageResult(name, "start" not in seen, time.monotonic() - began)
+
+
+def follow(
+    process: subprocess.Popen[bytes],
+    on_event: Callable[[Event], None],
+    on_line: Callable[[str], None],
+    name: str,
+    folder: Path,
+) -> GanpipeError | None:
+    """Pass on what a child says until it ends: events to `on_event`, the rest to `on_line`.
+
+    Returns what went wrong: the problem that it named, or its last lines where it named none.
+    """
+    problem: GanpipeError | None = None
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    for line in processes.lines(process):
+        event = events.parse(line)
+        if event is None:
+            last.append(line)
+            if line and not problem:  # what follows a named problem only repeats it
+                on_line(line)
+            continue
+        if event["event"] == "error":
+            problem = StageError(str(event["message"]), event.get("causes", []))
+        on_event(event)
+    if process.wait() == 0 or problem:
+        return problem
+    tail = "\n".join(last)
+    return GanpipeError(
+        f"{name} ended with code {process.returncode} in {folder}; its last lines:\n{tail}"
+    )
 
 
 @task(name="stage", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -119,15 +138,17 @@ def stage(
     workspace: Path,
     on_event: Callable[[Event], None],
     seconds: float = math.inf,
+    env: Mapping[str, str] | None = None,
 ) -> Any:
     """Run a stage to a state whose result is a StageResult; an outage is waited for.
 
     The state is called Cached when DVC had the outputs already, and TimeLimit when the stage was
-    ended after so many `seconds`.
+    ended after so many `seconds`. Its process gets the variables `env`, too.
     """
     logger = get_run_logger()
     progress = StageProgress(name)
     deadline = time.monotonic() + seconds
+    variables = environment(repo, workspace) | dict(env or {})
 
     def watch(event: Event) -> None:
         progress.on_event(event)
@@ -135,7 +156,7 @@ def stage(
 
     def run() -> StageResult:
         left = deadline - time.monotonic()
-        return run_stage(name, workspace, environment(repo, workspace), watch, logger.info, left)
+        return run_stage(name, workspace, variables, watch, logger.info, left)
 
     try:
         result = patiently(run)
@@ -144,6 +165,9 @@ def stage(
         return failed(problem)
     progress.close()
     if result.cached:
+        if (context := TaskRunContext.get()) is not None:
+            # the graph shows names of tasks, and not those of their states
+            context.task_run.name = f"{name} (cached)"
         return Completed(name="Cached", message="nothing changed since an earlier run", data=result)
     return Completed(message=f"{result.seconds:.1f} s", data=result)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from flows import cost
 from flows.artifacts import MarkdownInPlace
 from flows.beginning import Run
+from flows.comparison import PASSED, line
 from flows.run_page import RunPage, report_markdown
 from flows.stage import StageResult
 from ganpipe import registry
+from ganpipe.data.words import table_cell
 from ganpipe.evaluation.results import read_results
 from ganpipe.files import read_json
 
@@ -82,10 +84,16 @@ def _data(workspace: Path) -> str:
 
 
 def gate(registration: registry.Registration) -> str:
-    """Each rule of the gate and what it found, as a section of the report."""
-    if registration.move is None:
+    """What was decided, each rule of the gate and what it found: a section of the report."""
+    move = registration.move
+    if move is None:
         return ""
-    return f"\n## Gate\n\n{registry.markdown([registration.move])}"
+    rows = [
+        f"| {table_cell(each.rule)} | {PASSED[each.passed]} | {line(each.told)} |"
+        for each in move.decision.results
+    ]
+    told = f"Version {move.version} {move.action} by {move.by}, {move.at[:19]}: {move.reason}"
+    return "\n".join(["\n## Gate\n", told, "", "| rule | | |", "| --- | --- | --- |", *rows, ""])
 
 
 def show_report(run: Run, page: RunPage, summary: Summary, told: str) -> None:

@@ -2,53 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import os
 import socket
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, tags
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
 from flows.artifacts import MarkdownInPlace
+from flows.diagnosis import failed_flow
 from flows.pipeline import pipeline
 from flows.retries import patiently
-from flows.stage import failed
-from flows.train import Summary
-from flows.trial import FLOW_RUN_TAG, PARENT_TAG, Measured, trial
-from ganpipe import checkpoints, processes, sweeping, tracking
-from ganpipe import params as parameters
+from flows.signature import typed
+from flows.summary import Summary
+from flows.sweep_frame import Frame, frame_of
+from flows.tag import TAG
+from flows.trial import FLOW_RUN_TAG, PARENT_TAG, Measured, numbered
+from ganpipe import processes, sweeping, tracking
 from ganpipe import workspace as workspaces
 from ganpipe.collection import using_cache
-from ganpipe.compute import resolve
-from ganpipe.data.sources import make_source
 from ganpipe.errors import GanpipeError
-from ganpipe.params import Params
 from ganpipe.params.sweep import SweepParams
-from ganpipe.retraining import Made, of_checkout
 from ganpipe.sweeping import Point, Sweep, Trial, applied, spelt
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 NAMED = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What all trials of a sweep share."""
-
-    asked: SweepParams
-    base: Params
-    made: Made
-    commit: str
-    state: Path
-    uri: str
 
 
 def run_name() -> str:
@@ -59,6 +41,7 @@ def run_name() -> str:
 
 
 @flow(name="sweep", flow_run_name=run_name)
+@typed
 def sweep(sweep: SweepParams = SweepParams()) -> Any:  # noqa: B008 - frozen
     """Train with several values of some parameters; register the best generator.
 
@@ -66,12 +49,15 @@ def sweep(sweep: SweepParams = SweepParams()) -> Any:  # noqa: B008 - frozen
     started again goes on where it ended, and tries again what failed.
     """
     try:
-        frame = _frame(workspaces.repository(), sweep)
+        frame = frame_of(workspaces.repository(), sweep)
         # until the best is registered, no lock file that `ganpipe gc` knows names its bytes
-        with using_cache(frame.state), sweeping.opened(frame.state, _digest(frame)) as record:
-            summary = _run(frame, record)
+        with using_cache(frame.state), sweeping.opened(frame.state, frame.digest) as record:
+            ended = _run(frame, record)
     except GanpipeError as problem:
-        return failed(problem)
+        return failed_flow(problem)
+    if not ended.is_completed():
+        return ended
+    summary: Summary = ended.result()
     best = record.finished[0]
     told = f"the best of {len(record.finished)}: {spelt(best.tried)}; {summary.headline}"
     if record.failed:
@@ -79,35 +65,8 @@ def sweep(sweep: SweepParams = SweepParams()) -> Any:  # noqa: B008 - frozen
     return Completed(message=told, data=summary)
 
 
-def _frame(repo: Path, asked: SweepParams) -> Frame:
-    """Everything that can be refused, before any work."""
-    state = workspaces.state_folder(repo)
-    uri = tracking.tracking_uri(state)
-    patiently(lambda: tracking.check(uri))
-    given = parameters.override(
-        parameters.load(repo / parameters.PARAMS_FILE), list(asked.overrides)
-    )
-    base = patiently(lambda: checkpoints.resolve(given, repo))
-    if asked.trials == 0:
-        before: list[tuple[Point, float | None]] = []
-        while len(before) < asked.count:
-            tried = sweeping.point(asked, before)
-            resolve(applied(base, tried))
-            before.append((tried, None))
-    os.environ[workspaces.STATE_VARIABLE] = str(state)  # where a source may keep what it downloads
-    source = patiently(make_source(base.data.anchored(repo)).fingerprint)
-    commit = workspaces.pin(repo).commit
-    return Frame(asked, base, of_checkout(repo, commit, base, source), commit, state, uri)
-
-
-def _digest(frame: Frame) -> str:
-    """What makes it this very sweep: code, images, parameters, what is tried."""
-    asked = frame.asked.model_dump(mode="json", exclude={"overrides"})
-    told = json.dumps([frame.made.digest(frame.base.train.start), asked], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
-
-
-def _run(frame: Frame, record: Sweep) -> Summary:
+def _run(frame: Frame, record: Sweep) -> Any:
+    """The state in which the registration of the best ended."""
     page = MarkdownInPlace("sweep")
     page.show(sweeping.markdown(record, frame.asked.count), "the sweep begins")
     patiently(lambda: _open_parent(frame, record))
@@ -122,21 +81,28 @@ def _run(frame: Frame, record: Sweep) -> Summary:
             text = sweeping.markdown(record, frame.asked.count)
             page.show(text, text.partition("\n")[0].removeprefix("# "))
         patiently(lambda: _log_table(frame, record))
-        summary = _register(frame, record)
-        status = "FINISHED"
+        ended = _register(frame, record)
+        status = "FINISHED" if ended.is_completed() else "FAILED"
     except Exception:
         status = "FAILED"
         raise
     finally:
         _close_parent(frame, record, status)
-    return summary
+    return ended
 
 
 def _try(frame: Frame, record: Sweep, number: int, tried: Point) -> Trial:
     """One trial, a flow run of its own; what it fails of is kept, and the sweep goes on."""
-    ended: Any = trial(
-        number, tried, frame.base.dump(), record.mlflow_run, frame.made.code, return_state=True
-    )
+    with tags(TAG):
+        ended: Any = numbered(number)(
+            number,
+            tried,
+            frame.base.dump(),
+            record.mlflow_run,
+            frame.pin,
+            frame.made.source,
+            return_state=True,
+        )
     if not ended.is_completed():
         return Trial(number, tried, problem=str(ended.message))
     found: Measured = ended.result()
@@ -149,12 +115,16 @@ def _try(frame: Frame, record: Sweep, number: int, tried: Point) -> Trial:
     return Trial(number, tried, found.value, found.metric, "", found.run, found.mlflow_run)
 
 
-def _register(frame: Frame, record: Sweep) -> Summary:
+def _register(frame: Frame, record: Sweep) -> Any:
     """The best once more, from the cache: registered, and past the gate or not."""
     if not record.finished:
         told = [f"{spelt(each.tried)}: {each.problem}" for each in record.failed[:NAMED]]
         raise GanpipeError("\n".join([f"all {frame.asked.count} trainings failed, like", *told]))
-    summary: Summary = pipeline(applied(frame.base, record.finished[0].tried)).result()
+    best = applied(frame.base, record.finished[0].tried)
+    ended: Any = pipeline(best, frame.pin, frame.made.source)
+    if not ended.is_completed():
+        return ended
+    summary: Summary = ended.result()
     client = tracking.connect(frame.uri)
     with tracking.named_outages(frame.uri):
         parent = client.get_run(record.mlflow_run)
@@ -163,7 +133,7 @@ def _register(frame: Frame, record: Sweep) -> Summary:
             client.set_tag(run.info.run_id, PARENT_TAG, record.mlflow_run)
         version = f"models:/{summary.model}/{summary.version}"
         client.set_tag(record.mlflow_run, "ganpipe.model_version", version)
-    return summary
+    return ended
 
 
 def _open_parent(frame: Frame, record: Sweep) -> None:
@@ -176,7 +146,7 @@ def _open_parent(frame: Frame, record: Sweep) -> None:
             client.set_tag(record.mlflow_run, tracking.PROCESS_TAG, mark)
             client.set_tag(record.mlflow_run, tracking.HOST_TAG, socket.gethostname())
             return
-        known = {"git_commit": frame.commit, "sweep": record.path.stem}
+        known = {"git_commit": frame.pin.commit, "sweep": record.path.stem}
         name = f"sweep over {', '.join(frame.asked.over)}"
         record.mlflow_run = tracking.start_run(frame.uri, frame.state, name, frame.base, known)
     record.save()

@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.runtime import flow_run as runtime
 
 from flows.pipeline import pipeline
+from flows.signature import typed
 from flows.stage import failed
 from flows.summary import Summary
 from ganpipe import presets
@@ -62,6 +63,7 @@ def _networks(model: dict[str, Any]) -> str:
 
 
 @flow(name="train", flow_run_name=run_name)
+@typed
 def train(
     data: DataParams = DataParams(),  # noqa: B008 - frozen, and the form shows it
     model: ModelParams = ModelParams(),  # noqa: B008

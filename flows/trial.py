@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
-from prefect import flow
+from prefect import Flow, flow
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
-from flows.beginning import Run, begin
-from flows.diagnosis import show_diagnosis
-from flows.pipeline import _close, _log_report, _run_stages
 from flows.retries import patiently
-from flows.run_page import RunPage
+from flows.signature import typed
 from flows.stage import failed
-from ganpipe import forwarding, tracking
+from flows.under_way import log_report, run_stages, under_way
+from ganpipe import tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.results import read_results
 from ganpipe.params import Params
-from ganpipe.retraining import of_checkout
 from ganpipe.sweeping import Point, applied, spelt
+from ganpipe.workspace import Pin
 
 FLOW_RUN_TAG, PARENT_TAG = "ganpipe.prefect_flow_run", "mlflow.parentRunId"
 
@@ -42,9 +41,29 @@ def run_name() -> str:
     return f"trial {given['number']}: {spelt(given['tried'])}"
 
 
-@flow(name="trial", flow_run_name=run_name, persist_result=False)
+def numbered(number: int) -> Flow[..., Any]:
+    """The flow `trial` of one number, whose run a sweep that is tried again finds by it.
+
+    Prefect finds a sub-flow's earlier run by its function's name and by how often that was called:
+    a sweep that goes on does not call those that are done.
+    """
+
+    @wraps(trial)
+    def function(*given: Any, **named: Any) -> Any:
+        return trial(*given, **named)
+
+    function.__qualname__ = f"trial-{number}"
+    return flow(name="trial", flow_run_name=run_name, persist_result=False)(function)
+
+
+@typed
 def trial(
-    number: int, tried: Point, params: dict[str, Any], parent: str, code: dict[str, str]
+    number: int,
+    tried: Point,
+    params: dict[str, Any],
+    parent: str,
+    pin: Pin,
+    found: dict[str, Any],
 ) -> Any:
     """Train with `params` but for what is `tried`, and measure.
 
@@ -53,57 +72,33 @@ def trial(
         tried: section.key to value
         params: all other parameters
         parent: the sweep's run in MLflow
-        code: path to hash of what the sweep's stages depend on
+        pin: the sweep's code
+        found: the fingerprint of the sweep's images
     """
     del number  # it is told by the name
     try:
-        return _measure(applied(Params.model_validate(params), tried), parent, code)
+        return _measure(applied(Params.model_validate(params), tried), parent, pin, found)
     except GanpipeError as problem:
         return failed(problem)
 
 
-def _measure(params: Params, parent: str, code: dict[str, str]) -> Any:
+def _measure(params: Params, parent: str, pin: Pin, found: dict[str, Any]) -> Any:
     """Run to a Completed state whose result is a Measured."""
-    try:
-        run = begin(params)
-    except Exception as problem:
-        show_diagnosis(problem, None, "", None)
-        raise
-    page = RunPage(run)
-    forwarder = forwarding.HistoryForwarder(run.mlflow_uri, run.mlflow_run)
-    try:
-        patiently(lambda: _nest(run, parent))
-        _check_code(run, code)
-        _run_stages(run, page, forwarder)
-        patiently(lambda: _log_report(run))
+    with under_way(params, pin, found) as way:
+        run = way.run
+        patiently(lambda: _nest(run.mlflow_uri, run.mlflow_run, parent))
+        run_stages(way)
+        patiently(lambda: log_report(run))
         with tracking.named_outages(run.mlflow_uri):
             tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
-    except BaseException as problem:
-        forwarder.stop()
-        _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
-        if isinstance(problem, Exception):
-            show_diagnosis(problem, run, page.stage, page.training)
-        raise
     numbers = read_results(run.workspace / "report")
-    metric = numbers["protocol"]["metric"]
-    found = Measured(
-        metric, float(numbers[metric]), numbers["protocol"], run.workspace.name, run.mlflow_run
-    )
-    return Completed(message=f"{metric} {found.value:.4g}", data=found)
+    protocol = numbers["protocol"]
+    metric = protocol["metric"]
+    value = float(numbers[metric])
+    measured = Measured(metric, value, protocol, run.workspace.name, run.mlflow_run)
+    return Completed(message=f"{metric} {value:.4g}", data=measured)
 
 
-def _nest(run: Run, parent: str) -> None:
-    with tracking.named_outages(run.mlflow_uri):
-        tracking.connect(run.mlflow_uri).set_tag(run.mlflow_run, PARENT_TAG, parent)
-
-
-def _check_code(run: Run, code: dict[str, str]) -> None:
-    """Raise GanpipeError where somebody edited what stages run since the sweep began."""
-    now = of_checkout(run.repo, run.pin.commit, run.params, {}).code
-    if other := sorted(
-        path for path in now.keys() | code.keys() if now.get(path) != code.get(path)
-    ):
-        raise GanpipeError(
-            f"{', '.join(other)} changed since the sweep began, so distances would not compare: "
-            "start the sweep again"
-        )
+def _nest(uri: str, run: str, parent: str) -> None:
+    with tracking.named_outages(uri):
+        tracking.connect(uri).set_tag(run, PARENT_TAG, parent)

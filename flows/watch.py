@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.client.orchestration import get_client
+from prefect.events.filters import EventFilter, EventIDFilter
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
 from flows.artifacts import inline_picture
-from flows.data_events import emit_drift
+from flows.data_events import emit_data_changed, emit_drift
+from flows.diagnosis import failed_flow
 from flows.promote import open_registry
-from flows.stage import failed
+from flows.signature import typed
 from ganpipe import images, registry, tracking
 from ganpipe.data.words import plural, table_cell
 from ganpipe.errors import GanpipeError
@@ -29,23 +33,32 @@ if TYPE_CHECKING:
     from ganpipe.registry.place import Place
 
 DRIFT, NO_DRIFT, SKIPPED = "Drift", "No drift", "Skipped"
-PICTURE_CHARACTERS = 60_000  # of all together: an hourly watch leaves many
+PICTURE_CHARACTERS = 60_000  # of all together
+SECONDS_UNTIL_WRITTEN = 20.0  # the server writes events down every 5 s
 COLUMNS = 8
 BAR = 20
 
 
 def run_name() -> str:
-    """Like `watch ganpipe`, or `watch folder /incoming`."""
-    asked = dict(runtime.parameters.get("watch") or {})
-    where = [str(asked[key]) for key in ("source", "path") if asked.get(key)]
+    """What it watches."""
+    return named(dict(runtime.parameters.get("watch") or {}))
+
+
+def named(asked: dict[str, Any]) -> str:
+    """Like `watch ganpipe`, or `watch folder incoming`, from what is asked for."""
+    # what follows in a URL may be a secret
+    place = PurePosixPath(str(asked.get("path", "")).partition("?")[0]).name
+    where = [each for each in (asked.get("source"), place) if each]
     return f"watch {' '.join(where) or asked.get('model') or 'incoming images'}"
 
 
 @flow(name="watch", flow_run_name=run_name)
+@typed
 def watch(watch: WatchParams = WatchParams()) -> Any:  # noqa: B008 - frozen
     """Hold incoming images and served samples against the champion's real images.
 
-    Beyond the thresholds it tells so as the event `ganpipe.drift.detected`.
+    Beyond the thresholds it tells so as the event `ganpipe.drift.detected`; of new images in the
+    champion's own source as `ganpipe.data.changed`.
     """
     try:
         there = open_registry(watch.model)
@@ -56,15 +69,38 @@ def watch(watch: WatchParams = WatchParams()) -> Any:  # noqa: B008 - frozen
                 return Completed(name=SKIPPED, message=told)
             found = look(there, champion, watch)
     except GanpipeError as problem:
-        return failed(problem)
+        return failed_flow(problem)
     told = headline(found)
     _show(found, told)
-    for each in found.drift:
-        emit_drift(there.model, each.measure, each.value, each.threshold)
-    found.remember()
+    events = [
+        emit_drift(there.model, each.measure, each.value, each.threshold) for each in found.drift
+    ]
+    if now := found.others:
+        events.append(emit_data_changed(there.model, now["source"], now["digest"], found.before))
+    if arrived([each.id for each in events if each is not None]):
+        found.remember()
+    else:
+        get_run_logger().warning(
+            "Prefect has not taken the events of what was found: the next watch tells it again"
+        )
     get_run_logger().info(told)
     name = DRIFT if found.drift else NO_DRIFT if found.findings else SKIPPED
     return Completed(name=name, message=told)
+
+
+def arrived(events: list[UUID]) -> bool:
+    """Whether the server has them: they are sent in the background, and may be lost there."""
+    wanted = EventFilter(id=EventIDFilter(id=events))
+    deadline = time.monotonic() + SECONDS_UNTIL_WRITTEN
+    try:
+        with get_client(sync_client=True) as client:
+            while events and len(client.read_events(wanted, limit=50).events) < len(events):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(1.0)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def look(there: Place, champion: ModelVersion, watch: WatchParams) -> Watched:
@@ -101,7 +137,7 @@ def _show(found: Watched, told: str) -> None:
     """Show it on the run's page in Prefect: it was found without it."""
     try:
         create_markdown_artifact(markdown(found), key="watch", description=told)
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+    except httpx.HTTPError as error:
         get_run_logger().warning("Prefect does not show what this run found: %s", error)
 
 
@@ -112,7 +148,8 @@ def markdown(found: Watched) -> str:
     files += f"{found.looked_at:,} images compared"
     aside = ", ".join(f"{count:,} {why}" for why, count in found.set_aside.items())
     parts = [f"# {verdict}: {found.champion}", files + (f"; set aside: {aside}" if aside else "")]
-    parts.append(_pictures(found))
+    # every hour some would fill Prefect's database
+    parts.append(_pictures(found) if found.drift else "")
     if found.findings:
         parts.append(_measures(found.findings))
     if found.shares:

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ganpipe import addresses, doctor, processes
+from ganpipe import addresses, processes
+from ganpipe.doctor import servers
 
 
 def test_addresses_are_those_of_a_living_process(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_this_machine_is_not_asked_through_a_proxy(
     server = http.server.HTTPServer(("127.0.0.1", 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        found = doctor._prefect(f"http://127.0.0.1:{server.server_port}/api")
+        found = servers.prefect(f"http://127.0.0.1:{server.server_port}/api")
     finally:
         server.shutdown()
         server.server_close()

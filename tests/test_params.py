@@ -21,6 +21,28 @@ def test_the_form_names_and_explains_every_key_as_params_yaml_does():
             assert field["description"]
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "bounds"),
+    [
+        ("DataParams", "test_fraction", "its own (at least 0.01, at most 0.5)"),
+        ("TrainParams", "kimg", "in thousand images (above 0, at most 1,000,000)"),
+        ("TrainParams", "beta2_final", "null keeps it (at least 0, below 1)"),
+        ("TrainParams", "seed", "every random draw (at least 0)"),
+        ("ModelParams", "architecture", "without classes"),
+    ],
+)
+def test_the_form_tells_bounds_which_prefect_does_not_show(section, key, bounds):
+    field = Params.model_json_schema()["$defs"][section]["properties"][key]
+    assert field["description"].endswith(bounds)
+
+
+def test_the_form_offers_all_choices_of_conditional_in_one_list():
+    field = Params.model_json_schema()["$defs"]["ModelParams"]["properties"]["conditional"]
+    assert field["enum"] == ["auto", True, False]
+    for choice in field["enum"]:
+        assert params.validate({"model": {"conditional": choice}}).model.conditional == choice
+
+
 def test_written_parameters_read_back_equal(tmp_path):
     chosen = params.override(Params(), ["train.lr=3e-4", "data.source=folder", "data.path=007"])
     params.write(chosen, tmp_path / "params.yaml")

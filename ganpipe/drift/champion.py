@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ganpipe import lineage, params, registry
+from ganpipe import lineage, packaging, params, registry
 from ganpipe.data.dataset import Dataset
+from ganpipe.data.manifest import MANIFEST
 from ganpipe.data.pixels import Shape
+from ganpipe.data.sources import FINGERPRINT
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.extractors import Extractor
 from ganpipe.evaluation.reference import Reference, extractor_for, read_reference
 from ganpipe.evaluation.results import KID
 from ganpipe.files import read_json, replacing_folder
 from ganpipe.lineage.carried import DATA, unpacked
-from ganpipe.lineage.store import opened
+from ganpipe.lineage.store import WHOLE, Store, opened
 from ganpipe.params import PARAMS_FILE, DataParams, EvaluateParams
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-REFERENCE, TEST = "data/reference", "data/test"
+RAW, REFERENCE, TEST = "data/raw", "data/reference", "data/test"
 GONE = ".gone"
 
 
@@ -44,6 +49,10 @@ class Champion:
     generator_sha256: str
     own: dict[str, Any] | None
     """Its samples' kernel distance, as evaluation.json says; None where it was not measured."""
+    raw: str = ""
+    """DVC's hash of what was ingested; empty where its pipeline does not name that."""
+    images: str = ""
+    """Digest of its source's fingerprint; empty where it is not known."""
 
     def extractor(self) -> Extractor:
         """The feature network of the reference. Raises GanpipeError when it is another today."""
@@ -70,6 +79,7 @@ def open_champion(repo: Path, uri: str, version: ModelVersion, folder: Path) -> 
         values = yaml.safe_load((kept / PARAMS_FILE).read_text(encoding="utf-8"))
         lock = yaml.safe_load((kept / lineage.LOCK_FILE).read_text(encoding="utf-8")) or {}
         about = read_json(kept / DATA) if (kept / DATA).is_file() else {}
+        source = read_json(kept / FINGERPRINT) if (kept / FINGERPRINT).is_file() else {}
     hashes = {
         out["path"]: str(out["md5"])
         for stage in lock.get("stages", {}).values()
@@ -98,9 +108,25 @@ def open_champion(repo: Path, uri: str, version: ModelVersion, folder: Path) -> 
         dict(about["raw"].get("class_counts", {})),
         read_reference(places[0]),
         test,
-        version.tags[registry.evaluations.GENERATOR_TAG],
+        version.tags[packaging.GENERATOR_TAG],
         measured.measure(KID) if measured else None,
+        hashes.get(RAW, ""),
+        str(source.get("digest", "")),
     )
+
+
+def learnt_from(repo: Path, champion: Champion) -> set[str]:
+    """Paths in its source of what was ingested; empty where its pipeline does not name that.
+
+    Raises GanpipeError when their list is neither in DVC's cache nor on its remote.
+    """
+    import pandas as pd
+
+    if not champion.raw:
+        return set()
+    with opened(repo) as store:
+        manifest = store.read(store.entries(champion.raw)[MANIFEST])
+    return set(pd.read_parquet(BytesIO(manifest), columns=["path"])["path"])
 
 
 def _shape(described: Mapping[str, Any], data: DataParams) -> Shape:
@@ -116,7 +142,10 @@ def _shape(described: Mapping[str, Any], data: DataParams) -> Shape:
 
 
 def _brought(repo: Path, folder: Path, wanted: list[str], name: str) -> list[Path]:
-    """Folders by their hash, each whole or not there; nothing else stays in `folder`."""
+    """Folders by their hash, each whole or not there; nothing else stays in `folder`.
+
+    Where it can be, their files are DVC's own: no byte of them lies on the disk twice.
+    """
     places = [folder / each.removesuffix(".dir") for each in wanted]
     for digest, place in zip(wanted, places, strict=True):
         if place.is_dir():
@@ -125,7 +154,7 @@ def _brought(repo: Path, folder: Path, wanted: list[str], name: str) -> list[Pat
             for path, md5 in store.entries(digest).items():
                 target = beside / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(store.read(md5))
+                _bring(store, md5, target)
     for left in folder.glob(f".*{GONE}"):
         shutil.rmtree(left)
     for old in folder.iterdir():
@@ -133,3 +162,11 @@ def _brought(repo: Path, folder: Path, wanted: list[str], name: str) -> list[Pat
             # half-deleted it must not be taken for whole when its version comes back
             shutil.rmtree(old.rename(folder / f".{old.name}{GONE}"))
     return places
+
+
+def _bring(store: Store, md5: str, target: Path) -> None:
+    if store.place(md5).is_file() and store.state([md5])[md5] == WHOLE:
+        with suppress(OSError):  # another disk
+            os.link(store.place(md5), target)
+            return
+    target.write_bytes(store.read(md5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class Watched:
     listed: int
     """Files of the source."""
     new: int
-    """Those that no earlier watch of this champion has counted."""
+    """Those that no earlier watch has counted, nor its champion has learnt from."""
     looked_at: int
     """Images that were compared."""
     set_aside: dict[str, int] = field(default_factory=dict)
@@ -61,6 +62,10 @@ class Watched:
     """The classes were told by the reference's classifier: nothing says those of what came in."""
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """Some images each, uint8 [n, H, W, C]: incoming, reference, served."""
+    others: dict[str, Any] = field(default_factory=dict)
+    """The fingerprint of the champion's own source where enough new images came to it."""
+    before: str = ""
+    """Digest of the fingerprint that the champion was made of; empty where it is not known."""
     remember: Callable[[], None] = lambda: None
     """Count these images as seen. To be called when what was found has been told."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from ganpipe.data.sources import make_source
 from ganpipe.drift import incoming, seen
-from ganpipe.drift.champion import Champion, open_champion
+from ganpipe.drift.champion import Champion, learnt_from, open_champion
 from ganpipe.drift.comparing import Comparing
 from ganpipe.drift.finding import Watched
 from ganpipe.params import DataParams
@@ -34,8 +33,12 @@ def look(repo: Path, uri: str, version: ModelVersion, params: WatchParams) -> Wa
     source = make_source(asked)
     entries = [entry for entry in source.entries if not entry.status]
     marks = seen.marks(entries)
-    counted = place / "seen" / str(version.version) / f"{_digest(asked.source + asked.path)}.npy"
+    own = params.source == AS_TRAINED
+    counted = place / "seen" / f"{_digest(asked.source + asked.path)}.npy"
     known = seen.read(counted) if params.only_new else marks[:0]
+    if own and params.only_new and not len(known):
+        learnt = learnt_from(repo, champion)
+        known = marks[np.array([entry.path in learnt for entry in entries], bool)]
     new = [entries[number] for number in np.flatnonzero(~np.isin(marks, known))]
     comparing = Comparing(champion, params)
     came = None
@@ -48,16 +51,14 @@ def look(repo: Path, uri: str, version: ModelVersion, params: WatchParams) -> Wa
         comparing.too_few(count)
     else:
         comparing.incoming(came)
+    enough = count >= params.least and params.only_new
+    others = source.fingerprint() if own and enough else {}
     if params.served:
         comparing.served(repo / Path(params.served).expanduser())
 
     def remember() -> None:
-        if count < params.least or not params.only_new:
-            return
-        for old in (place / "seen").glob("*"):
-            if old != counted.parent:  # of an earlier champion
-                shutil.rmtree(old)
-        seen.write(counted, marks)
+        if enough:
+            seen.write(counted, marks)
 
     return Watched(
         champion=champion.name,
@@ -70,6 +71,8 @@ def look(repo: Path, uri: str, version: ModelVersion, params: WatchParams) -> Wa
         shares=comparing.shares,
         by_classifier=comparing.by_classifier,
         pictures=comparing.pictures,
+        others=others if others.get("digest") != champion.images else {},
+        before=champion.images,
         remember=remember,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -12,8 +14,9 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.data_events import emit_drift
 from flows.prefect_server import shared_server
-from flows.watch import watch
+from flows.watch import arrived, watch
 from ganpipe.params.watch import WatchParams
 from tests.drift.world import World, digits, inverted, unseen
 
@@ -65,4 +68,22 @@ def test_drift_is_shown_told_as_an_event_and_told_once(
     assert sorted(text.partition(":")[0] for text in texts) == [
         *("# Drift", "# No drift", "# Nothing decided"),
     ]
-    assert sum(text.count("](data:image/") for text in texts) == 4
+    assert sum(text.count("](data:image/") for text in texts) == 2, "of drift alone"
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_an_event_that_the_server_has_not_got_is_not_taken_for_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with shared_server(tmp_path) as url, temporary_settings({PREFECT_API_URL: url}):
+        told = emit_drift("ganpipe", "kid", 0.3, 0.1)
+        assert told is not None
+        assert arrived([told.id])
+        EventsWorker.drain_all(timeout=10)
+        monkeypatch.setattr(sys.modules["flows.watch"], "SECONDS_UNTIL_WRITTEN", 3.0)
+        assert not arrived([told.id, uuid4()])
+        assert arrived([])
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        assert not arrived([told.id])

@@ -178,11 +178,41 @@ def test_a_watch_counts_each_file_once_and_waits_for_enough(world: World, tmp_pa
     assert drifted(late) == [DISTANCE]
 
 
-def test_as_trained_it_watches_what_the_champion_learnt_from(world: World) -> None:
+def test_as_trained_it_counts_what_came_to_the_champions_own_source_since_it_learnt(
+    world: World,
+) -> None:
     version = registry.find(world.uri, "champion", "ganpipe")
-    found = look(world.folder, world.uri, version, WatchParams(most=300))
-    assert (found.champion, found.listed, found.looked_at) == ("ganpipe version 1", 700, 300)
-    assert drifted(found) == []
+
+    def watch(version: Any = version, **asked: Any) -> Watched:
+        return look(world.folder, world.uri, version, WatchParams(most=300, **asked))
+
+    everything = watch(only_new=False)
+    assert (everything.champion, everything.listed) == ("ganpipe version 1", 700)
+    assert (everything.looked_at, drifted(everything)) == (300, [])
+    nothing = watch()
+    nothing.remember()
+    assert (nothing.new, nothing.findings, nothing.others) == (0, (), {})
+    came = unseen(0, 120)
+    digits(world.trained, came, inverted, name=lambda _: "came")
+    try:
+        drift = watch()
+        assert (drift.new, drifted(drift)) == (120, [DISTANCE, CLASSES])
+        assert drift.others["count"] == 820
+        assert drift.before == everything.before != drift.others["digest"]
+        drift.remember()
+        # counted against one champion, it is not counted again for the next
+        world.register(2, 15.0)
+        second = registry.find(world.uri, "champion", "ganpipe")
+        assert second.version != version.version
+        assert watch(second).new == 0
+    finally:
+        shutil.rmtree(world.trained / "came")
+
+
+def test_the_reference_takes_no_second_place_on_the_disk(champion: Champion) -> None:
+    files = [path for path in champion.test.folder.rglob("*") if path.is_file()]
+    assert files
+    assert all(path.stat().st_nlink > 1 for path in files)
 
 
 def test_a_reference_that_is_nowhere_is_named(world: World, tmp_path: Path) -> None:

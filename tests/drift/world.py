@@ -89,6 +89,7 @@ class World(Repository):
         pipeline = PIPELINE.replace("[data.min_side]", "[data]").replace(
             "[evaluate.samples]", "[evaluate]"
         )
+        pipeline = pipeline.replace("outs: [data/train", "outs: [data/raw, data/train")
         (self.folder / "dvc.yaml").write_text(pipeline)
         chosen = params.override(
             params.load(self.folder / "params.yaml"), [*ASKED, f"data.path={self.trained}"]

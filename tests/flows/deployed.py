@@ -124,9 +124,9 @@ def wait_for(
     return time.monotonic() - began
 
 
-def make(folder: Path, code: Path) -> Repository:
+def make(folder: Path, code: Path, *assignments: str) -> Repository:
     """The repository of `quick`, whose training has children."""
-    made = quick.make(folder, code)
+    made = quick.make(folder, code, *assignments)
     script = made.folder / "more.py"
     text = script.read_text(encoding="utf-8")
     script.write_text(text.replace(WAITS, CHILDREN + WAITS), encoding="utf-8")
@@ -134,11 +134,11 @@ def make(folder: Path, code: Path) -> Repository:
 
 
 @contextmanager
-def deployed(folder: Path, code: Path) -> Iterator[Deployed]:
+def deployed(folder: Path, code: Path, *assignments: str) -> Iterator[Deployed]:
     """A repository in a path with a space, and a server without deployments."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "GANPIPE_STATE", "GIT_DIR"):
             patch.delenv(name, raising=False)
-        made = make(folder / "a repository", code)
+        made = make(folder / "a repository", code, *assignments)
         with shared_server(made.state) as url, temporary_settings({PREFECT_API_URL: url}):
             yield Deployed(made, url)

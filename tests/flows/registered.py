@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ganpipe import lineage, params, registry, tracking, workspace
@@ -126,7 +127,10 @@ class Repository:
         subprocess.run(command, cwd=made, env=env, check=True, stdin=subprocess.DEVNULL)
         identity = lineage.identity(made, pinned)
         run = tracking.start_run(self.uri, self.state, made.name, chosen, identity)
-        lock = registry.file_lock(self.state)
+
+        def lock() -> AbstractContextManager[None]:
+            return registry.file_lock(self.state)
+
         registered = registry.register(self.uri, run, made, chosen, identity, lock)
         tracking.end_run(self.uri, run, "FINISHED")
         return registered

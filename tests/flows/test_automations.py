@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,12 +13,16 @@ import pytest
 from prefect import flow
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
+from prefect.states import Completed, Failed, Pending, Running, Suspended
 
 from flows.automations import NOTIFY, automate
 from flows.data_events import emit_data_changed, emit_drift
 from flows.deploy import AUTOMATIONS
+from flows.tag import TAG
 from ganpipe.errors import GanpipeError
 from tests.flows.deployed import Deployed, deployed, wait_for
 
@@ -27,9 +31,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def there(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Iterator[Deployed]:
-    with deployed(tmp_path_factory.mktemp("automations"), repository_root) as made:
-        made.deploy()
-        yield made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_EVENTS_EXPIRED_BUCKET_BUFFER", "PT5S")
+        with deployed(tmp_path_factory.mktemp("automations"), repository_root) as made:
+            file = made.made.folder / AUTOMATIONS
+            file.write_text(file.read_text().replace("within: 150", "within: 10"))
+            made.deploy()
+            yield made
 
 
 @pytest.fixture
@@ -62,9 +70,34 @@ def heard(free_port: int) -> Iterator[tuple[str, list[dict[str, str]]]]:
     server.server_close()
 
 
-def retrainings(client: SyncPrefectClient) -> Callable[[], int]:
+def retrainings(client: SyncPrefectClient) -> list[FlowRun]:
     nightly = DeploymentFilter(name=DeploymentFilterName(any_=["nightly"]))
-    return lambda: len(client.read_flow_runs(deployment_filter=nightly))
+    return client.read_flow_runs(deployment_filter=nightly)
+
+
+def run(client: SyncPrefectClient, name: str, state: State[None], *tags: str) -> FlowRun:
+    """A run of a flow with that name, which came to that state."""
+    named = flow(name=name)(lambda: None)
+    made = client.create_flow_run(named, name=f"{name} {' '.join(tags)}", tags=tags)
+    client.set_flow_run_state(made.id, state, force=True)
+    return made
+
+
+def test_only_runs_of_ganpipe_are_taken_for_dead_before_their_first_heartbeat_too(
+    client: SyncPrefectClient,
+) -> None:
+    theirs = run(client, "train", Pending())
+    ours = [
+        run(client, name, state, TAG)
+        for name, state in (("train", Pending()), ("trial", Running()))
+    ]
+
+    def crashed(each: FlowRun) -> bool:
+        state = client.read_flow_run(each.id).state
+        return state is not None and state.is_crashed()
+
+    wait_for(lambda: all(crashed(each) for each in ours), 90)
+    assert not crashed(theirs), "it was silent for longer"
 
 
 @flow(name="retrain")
@@ -75,16 +108,20 @@ def sees_it_itself() -> None:
 def test_drift_and_new_data_start_a_retraining_and_one_that_sees_them_does_not_call_another(
     client: SyncPrefectClient,
 ) -> None:
-    count = retrainings(client)
-    assert count() == 0
+    nightly = client.read_deployment_by_name("retrain/nightly")
+    edited = {"retrain": {"start": "champion"}}
+    client.update_deployment(nightly.id, DeploymentUpdate(parameters=edited))
+    assert retrainings(client) == []
     sees_it_itself()
-    emit_drift("ganpipe", "kid", 0.3, 0.1)
-    wait_for(lambda: count() == 1, 60)
-    emit_drift("ganpipe", "shares", 0.3, 0.1)  # in the same hour
-    emit_data_changed("ganpipe", "folder", "b", "a")
-    wait_for(lambda: count() == 2, 60)
+    emit_drift("digits", "kid", 0.3, 0.1)
+    wait_for(lambda: len(retrainings(client)) == 1, 60)
+    emit_drift("digits", "shares", 0.3, 0.1)  # in the same hour
+    emit_data_changed("letters", "folder", "b", "a")
+    wait_for(lambda: len(retrainings(client)) == 2, 60)
     time.sleep(8)
-    assert count() == 2
+    found = retrainings(client)
+    assert [sorted(each.parameters["model"] for each in found)] == [["digits", "letters"]]
+    assert all(each.parameters["retrain"] == edited["retrain"] for each in found)
 
 
 def test_those_that_notify_do_so_through_the_block_that_is_named(
@@ -104,16 +141,27 @@ def test_those_that_notify_do_so_through_the_block_that_is_named(
     assert automate(client, file) == []
     time.sleep(5)  # until the server's own loop has read them
 
-    @flow(name="train", flow_run_name="train digits")
-    def failing() -> None:
-        raise ValueError("a defect")
-
-    with pytest.raises(ValueError, match="a defect"):
-        failing()
+    for state in (Failed(message="a defect"), Failed(name="TimeLimit", message="hours are over")):
+        run(client, "train", state)
+        run(client, "train", state, TAG)
+    run(client, "promote", Suspended(timeout_seconds=3600), TAG)
+    run(client, "recover", Completed(name="GivenUp", message="train crashed 3 times"), TAG)
     resource = {"prefect.resource.id": "ganpipe.model.m", "prefect.resource.name": "m version 2"}
     payload = {"action": "promoted", "by": "Ada", "reason": 'it is "sharper"'}
     emit_event("ganpipe.model.promoted", resource, payload=payload)
-    wait_for(lambda: len(told) == 2, 60, lambda: told)
+    wait_for(lambda: len({each["subject"] for each in told}) >= 5, 60, lambda: told)
+    time.sleep(5)
     by_subject = {each["subject"]: each["body"] for each in told}
+    # Prefect may tell a thing twice; those of others it never tells
+    assert set(by_subject) == {
+        "m version 2: promoted",
+        "train ganpipe: Failed",
+        "train ganpipe: TimeLimit",
+        "promote ganpipe waits for a decision",
+        "a run of ganpipe crashes again and again",
+    }
     assert by_subject["m version 2: promoted"] == 'by Ada: it is "sharper"'
-    assert "a defect" in by_subject["train digits: Failed"]
+    assert "a defect" in by_subject["train ganpipe: Failed"]
+    assert "hours are over" in by_subject["train ganpipe: TimeLimit"]
+    assert "/runs/flow-run/" in by_subject["promote ganpipe waits for a decision"]
+    assert "crashed 3 times" in by_subject["a run of ganpipe crashes again and again"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import cost
+from flows.stage import STAGES
 from ganpipe.params import Params, override
 
 
@@ -26,6 +27,14 @@ def test_device_hours_and_energy_are_those_of_all_attempts_and_devices(tmp_path:
     found = cost.facts(place, params, None)
     assert found["device hours"] == "0.1 (cpu), 1.5 (cuda)"
     assert found["energy, estimated"] == "0.6 kWh at 400 W"
+
+
+def test_a_stage_takes_a_slot_for_each_device_that_it_computes_on() -> None:
+    params = override(Params(), ["train.device=cuda", "train.devices=4", "train.batch=64"])
+    found = {stage: (cost.device(params, stage), cost.devices(params, stage)) for stage in STAGES}
+    assert found.pop("train") == ("cuda", 4)
+    assert found.pop("evaluate") == ("cpu", 1)
+    assert {device for device, _ in found.values()} == {""}
 
 
 def test_without_watts_there_is_no_estimate_and_a_cached_run_took_nothing(tmp_path: Path) -> None:

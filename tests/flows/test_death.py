@@ -11,19 +11,22 @@ from uuid import UUID
 import psutil
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
 from flows import deploy
 from flows.prefect_server import shared_server
+from flows.slots import limit_name
 from ganpipe import workspace
 from tests.flows.deployed import Deployed, deployed, wait_for
+from tests.flows.quick import trained
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SILENCE = 40  # seconds, instead of the 150 of infra/automations.yaml
-LEASE = "LEASE_SECONDS = 60.0"  # the shortest that Prefect grants
+LEASE = 60.0  # seconds: the shortest that Prefect grants
 SOON = 15.0
 
 
@@ -36,7 +39,8 @@ def there(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> It
             file.write_text(file.read_text().replace("within: 150", f"within: {SILENCE}"))
             slots = made.made.folder / "flows/slots.py"
             # a slot of the dead is free when its lease ends
-            slots.write_text(slots.read_text().replace("LEASE_SECONDS = 600.0", LEASE))
+            text = slots.read_text().replace("LEASE_SECONDS = 600.0", f"LEASE_SECONDS = {LEASE}")
+            slots.write_text(text)
             made.deploy()
             yield made
 
@@ -53,17 +57,16 @@ def at_work(there: Deployed, seed: int) -> UUID:
     return run
 
 
-SERVE = """
-from prefect import flow
+def taken() -> int:
+    with get_client(sync_client=True) as client:
+        return client.read_global_concurrency_limit_by_name(limit_name("cpu")).active_slots
 
-@flow
-def served():
-    from flows.pipeline import pipeline
-    from ganpipe import params
-    return pipeline(params.load())
+
+SERVE = """
+from flows.train import train
 
 if __name__ == "__main__":
-    served.serve(name="by-hand")
+    train.serve(name="by-hand")
 """
 
 
@@ -81,16 +84,16 @@ def test_a_cancelled_run_leaves_no_process(there: Deployed) -> None:
         cancel(there, at_work(there, 1))
 
 
-def test_a_cancelled_run_of_a_served_flow_leaves_no_process(there: Deployed) -> None:
+def test_a_cancelled_run_of_the_served_flow_leaves_no_process(there: Deployed) -> None:
     (there.made.folder / "serve.py").write_text(SERVE)
     serve = subprocess.Popen(
         [sys.executable, "serve.py"], cwd=there.made.folder, env=there.env, start_new_session=True
     )
     try:
         with get_client(sync_client=True) as client:
-            wait_for(lambda: deploy.read(client, "served/by-hand") is not None)
+            wait_for(lambda: deploy.read(client, "train/by-hand") is not None)
         there.hold()
-        run = there.start("served/by-hand")
+        run = there.start("train/by-hand")
         there.wait_until_at_work()
         cancel(there, run)
     finally:
@@ -122,10 +125,35 @@ def test_a_run_that_fell_silent_is_marked_and_goes_on(there: Deployed) -> None:
     state = there.run(run).state
     assert state is not None
     assert state.name == "Running"
+    # its slot does not wait for anybody to notice
+    wait_for(lambda: taken() == 0, LEASE + 30)
     there.wait(run, named("Crashed"), SILENCE + 90)
     there.let_go()
     with there.worker():
         there.wait(run, named("Completed"), 240)
+
+
+def test_a_run_that_only_seemed_dead_runs_on(there: Deployed) -> None:
+    """As after an outage of the server, which took it for dead."""
+    with there.worker():
+        run = at_work(there, 4)
+        at_it = there.processes()
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run, Crashed(), force=True)
+        there.wait(run, named("Running"), 120)
+        assert set(at_it) <= set(there.processes())
+        there.let_go()
+        over = there.wait(run, named("Completed"), 120)
+    assert [each.split()[0] for each in trained(there.made)].count("4") == 1
+    assert ("Alive", f"{over.name} runs: its heart beats again") in recoveries(run)
+
+
+def recoveries(run: UUID) -> list[tuple[str, str]]:
+    """How the runs of `recover` that looked after a run ended."""
+    same = FlowRunFilter(name=FlowRunFilterName(any_=[f"go on with {run}"]))
+    with get_client(sync_client=True) as client:
+        states = [each.state for each in client.read_flow_runs(flow_run_filter=same)]
+    return [(str(each.name), str(each.message)) for each in states if each is not None]
 
 
 RUN = """

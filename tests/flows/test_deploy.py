@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +22,11 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import emit_event
 
 from flows import limits
+from flows.deploy import WORKER_PYTHON
+from flows.locks import LIMIT
 from flows.slots import limit_name
 from ganpipe import params
+from ganpipe.errors import GanpipeError
 from tests.flows.deployed import Deployed, deployed
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -143,6 +148,53 @@ def test_schedules_that_were_switched_on_edited_added_or_deleted_stay_so(
     assert schedules() == {("nightly", "0 3 * * *", False), (None, "0 12 * * *", True)}
 
 
+def test_a_deployment_of_somebody_else_is_named_and_nothing_is_written(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    name = "watch/hourly"  # others come before it
+    found = client.read_deployment_by_name(name)
+    client.update_deployment(found.id, DeploymentUpdate(tags=["theirs"]))
+    set_in_file(there, "train.kimg=11")
+    with pytest.raises(GanpipeError, match=rf"a deployment {name} of somebody else.*tag ganpipe"):
+        there.deploy()
+    assert client.read_deployment_by_name("train/on-demand").parameters["train"]["kimg"] != 11
+    client.update_deployment(found.id, DeploymentUpdate(tags=["ganpipe"]))
+    there.deploy()
+    assert client.read_deployment_by_name("train/on-demand").parameters["train"]["kimg"] == 11
+
+
+def test_another_place_of_work_is_told_once(there: Deployed) -> None:
+    folder, before = there.made.folder, there.env
+    try:
+        there.env = {**before, WORKER_PYTHON: "/on another machine/bin/python"}
+        (told,) = [line for line in there.deploy() if "where runs work" in line]
+    finally:
+        there.env = before
+    assert told == (
+        f"replaced where runs work: in {folder} with /on another machine/bin/python "
+        f"(before: in {folder} with {sys.executable})"
+    )
+    assert [line for line in there.deploy() if "where runs work" in line]
+    assert not [line for line in there.deploy() if "where runs work" in line]
+
+
+def test_long_parameters_are_deployed_and_edits_beside_them_told(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    names = [f"the class of number {number}" for number in range(1000)]
+    set_in_file(there, f"data.expected_classes={json.dumps(names)}")
+    there.deploy()
+    form = client.read_deployment_by_name("train/on-demand").parameters
+    assert form["data"]["expected_classes"] == names
+    assert not [line for line in there.deploy() if "train/on-demand" in line]
+    set_in_file(there, "data.expected_classes=[]")
+    there.deploy()
+    assert (
+        client.read_deployment_by_name("train/on-demand").parameters["data"]["expected_classes"]
+        == []
+    )
+
+
 def test_a_limit_of_another_size_stays_and_is_named(
     there: Deployed, client: SyncPrefectClient
 ) -> None:
@@ -156,18 +208,20 @@ def test_a_limit_of_another_size_stays_and_is_named(
 def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
     there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "PAGE", 2)
     name = "gpu:elsewhere"
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
 
     @flow(flow_run_name="the holder")
-    def take() -> None:
+    def take(name: str) -> None:
         # as a lease that a server with leases in memory forgot: taken, and never given back
         client.increment_concurrency_slots([name], 1, "concurrency")
         limit = client.read_global_concurrency_limit_by_name(name)
         resource = f"prefect.concurrency-limit.{limit.id}"
         emit_event(limits.ACQUIRED, {"prefect.resource.id": resource})
 
-    take()
+    take(name)
+    take(LIMIT)  # which a command may hold by now, and no event would tell
     client.increment_concurrency_slots([name], 1, "concurrency")  # by somebody unknown
     time.sleep(limits.SECONDS_UNTIL_WRITTEN)
     assert limits.leaks(client) == [], "its lease might still live"
@@ -177,3 +231,4 @@ def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
     assert client.read_global_concurrency_limit_by_name(name).active_slots == 1
     time.sleep(limits.SECONDS_UNTIL_WRITTEN)
     assert limits.leaks(client) == []
+    assert client.read_global_concurrency_limit_by_name(LIMIT).active_slots == 1

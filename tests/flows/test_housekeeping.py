@@ -123,12 +123,14 @@ def test_old_runs_of_ganpipe_go_with_their_children_and_nothing_else(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PAGE", 2)
-    monkeypatch.setattr(retention, "BATCH", 1)
+    monkeypatch.setattr(retention, "BATCH", 2)
     ended = [make(client, state, "ganpipe") for state in (Completed(), Failed(), Cancelled())]
     ended.append(make(client, Completed(), below=ended[0]))
     going_on = make(client, Completed(), "ganpipe")
+    sweep = make(client, Running(), "ganpipe")
     stay = {
-        make(client, Running(), "ganpipe"),
+        sweep,
+        make(client, Completed(), "ganpipe", below=sweep),
         make(client, Pending(), "ganpipe"),
         make(client, Completed(), "somebody"),
         make(client, Completed()),

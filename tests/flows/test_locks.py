@@ -21,6 +21,7 @@ from flows import locks
 from flows.prefect_server import settings, shared_server
 from ganpipe import workspace
 from ganpipe.errors import GanpipeError
+from tests.flows.deployed import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -133,6 +134,18 @@ def test_a_killed_holder_keeps_others_waiting_for_little_more_than_its_lease(
     with locks.promotion_lock():
         waited = time.monotonic() - began
     assert locks.LEASE_SECONDS - 10 < waited < locks.PATIENCE_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("limit")
+def test_whoever_lost_the_lock_meanwhile_is_told(
+    server: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "was lost while Prefect was away"
+    with pytest.raises(GanpipeError, match=f"{told}.*`ganpipe history`"), locks.promotion_lock():
+        for path in server[0].rglob("concurrency_leases/*-*.json"):
+            path.unlink()
+        wait_for(lambda: told in caplog.text)
 
 
 def test_an_exception_inside_frees_the_lock_and_comes_through(limit: None) -> None:

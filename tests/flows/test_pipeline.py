@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,11 +21,13 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Scheduled
 
+from flows.cost import SPENT
 from flows.diagnosis import tell_recovered
 from flows.prefect_server import shared_server
 from flows.slots import limit_name
 from flows.train import train
 from ganpipe import params, tracking
+from ganpipe.files import read_json
 from ganpipe.params import Params
 from tests.integration.conftest import Checkout
 
@@ -62,6 +66,8 @@ if name == "train":
     tell("history", path=str(scratch / "history.jsonl"))
     if mode == "die":
         os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "hang":
+        time.sleep(600)
     if mode == "endless":
         signal.signal(signal.SIGTERM, save)
         for kimg, fid in ((10, 30.0), (20, 12.5), (30, 14.0)):
@@ -143,6 +149,14 @@ def shown(client: SyncPrefectClient, key: str) -> tuple[UUID, str]:
     return found.id, str(found.data)
 
 
+def cancel(calls: Path) -> None:
+    """End the flow as a cancellation does, when its second training has run for some seconds."""
+    while calls.read_text().split().count("train") < 2:
+        time.sleep(0.2)
+    time.sleep(3)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def watch(url: str, seen: set[str], stop: threading.Event) -> None:
     """Look at the page as a browser would."""
     wanted = {"artifacts": {"key": {"any_": ["run"]}}}
@@ -168,6 +182,15 @@ def test_a_run_that_died_ran_out_of_time_and_failed_is_one_run_with_one_page(
     assert "# The run failed in the stage train" in text
     assert "something killed the process" in text
     assert f"`prefect flow-run retry {run}`" in text
+
+    (workspace,) = (state / "workspaces").iterdir()
+    spent = read_json(workspace / SPENT)["cpu"]
+    threading.Thread(target=cancel, args=(state / "calls",)).start()
+    with pytest.raises(KeyboardInterrupt):
+        attempt(client, run, "hang")
+    assert read_json(workspace / SPENT)["cpu"] > spent + 3, (
+        "a cancelled attempt took its device too"
+    )
 
     # what is edited meanwhile is another run's
     (checkout.folder / "stage.py").write_text("raise SystemExit('another code')")
@@ -200,8 +223,8 @@ def test_a_run_that_died_ran_out_of_time_and_failed_is_one_run_with_one_page(
     assert shown(client, "run")[0] == page
     assert "evaluate.samples=64 are too few" in shown(client, "diagnosis")[1]
     calls = (state / "calls").read_text().split()
-    assert calls == [*NAMES[:4], "train", "train", "train", "evaluate", "evaluate"]
-    (workspace,) = (state / "workspaces").iterdir()
+    assert calls == [*NAMES[:4], *["train"] * 4, "evaluate", "evaluate"]
+    assert list((state / "workspaces").iterdir()) == [workspace]
     assert (workspace / "stage.py").read_text() == STAGE
 
     limit = client.read_global_concurrency_limit_by_name(limit_name("cpu"))
@@ -210,7 +233,7 @@ def test_a_run_that_died_ran_out_of_time_and_failed_is_one_run_with_one_page(
     experiment = records.get_experiment_by_name(tracking.EXPERIMENT)
     assert experiment is not None
     attempts = records.search_runs([experiment.experiment_id])
-    assert [each.info.status for each in attempts] == ["FAILED"] * 3
+    assert sorted(each.info.status for each in attempts) == [*["FAILED"] * 3, "KILLED"]
     assert {each.info.run_name for each in attempts} == {workspace.name}
     last = max(attempts, key=lambda each: each.info.start_time)
     points = records.get_metric_history(last.info.run_id, "fid_quick_a")

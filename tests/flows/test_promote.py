@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -19,15 +19,23 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.utilities.callables import parameter_schema
 
 from flows import deploy, locks, services
 from flows.prefect_server import command, settings, shared_server
 from flows.processes import stop
-from flows.promote import DEPLOYMENT, ask_person
+from flows.promote import DEPLOYMENT, ask_person, promote
+from flows.registry_events import emit_move
 from ganpipe import registry, tracking, workspace
+from ganpipe.errors import GanpipeError
+from ganpipe.params import RegisterParams
 from ganpipe.registry import CHAMPION, PREVIOUS, Decision, Move
 from ganpipe.registry.audit import now
+from ganpipe.registry.place import Place
 from tests.flows.registered import Repository
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -160,7 +168,9 @@ def test_approved_by_a_person_who_saw_both(
     while not (found := events(client, "ganpipe.model.promoted", model)):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert (found[0]["version"], found[0]["previous"], found[0]["by"]) == ("2", "1", "Ada")
+    assert [(each["version"], each["previous"], each["by"]) for each in found] == [
+        ("2", "1", "Ada")
+    ]
 
 
 def test_rejected_by_a_person(repo: Repository, client: SyncPrefectClient, model: str) -> None:
@@ -305,4 +315,32 @@ def test_a_command_on_a_terminal_tells_the_server_too(
     while not (found := events(client, "ganpipe.model.promoted", model)):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert (found[0]["version"], found[0]["reason"]) == ("2", "by hand of a shell")
+    assert [(each["version"], each["reason"]) for each in found] == [("2", "by hand of a shell")]
+
+
+def test_a_number_is_a_version_and_the_form_stays_one_field_of_text() -> None:
+    assert promote.validate_parameters({"version": 3})["version"] == "3"
+    assert parameter_schema(promote).properties["version"]["type"] == "string"
+
+
+def test_a_hand_that_comes_between_is_told_to_the_server(
+    repo: Repository, client: SyncPrefectClient, model: str
+) -> None:
+    """The flow judges version 2 against 1, and 3 becomes champion in MLflow meanwhile."""
+    repo.register(3, 30.0, f"register.model={model}")
+    mlflow = tracking.connect(repo.uri)
+
+    class Overtaken(Place):
+        def verify(self, version: ModelVersion) -> list[str]:
+            mlflow.set_registered_model_alias(model, CHAMPION, "3")
+            return super().verify(version)
+
+    asked = RegisterParams()
+    overtaken = Overtaken(repo.folder, repo.uri, model, asked, locks.promotion_lock, emit_move)
+    with pytest.raises(GanpipeError, match=r"version 3 of .* has become champion meanwhile"):
+        overtaken.promote("2", "sharper")
+    deadline = time.monotonic() + 30
+    while not (found := events(client, "ganpipe.model.promoted", model)):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert [(each["action"], each["version"]) for each in found] == [("by-hand", "3")]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow
@@ -25,11 +26,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.worker import EventsWorker
-from prefect.states import Crashed
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Crashed
 
 from flows import one_retraining
 from flows.retrain import retrain
-from ganpipe import lineage, params, workspace
+from flows.run import run_pipeline
+from flows.tag import TAG
+from ganpipe import lineage, params, tracking, workspace
 from ganpipe.errors import GanpipeError
 from ganpipe.params.retrain import RetrainParams
 from tests.flows import quick
@@ -190,12 +194,60 @@ def test_the_page_of_a_run_says_why_it_trained(nights: list[Night]) -> None:
     assert names == {f"retrain {MODEL} from scratch", f"retrain {MODEL} from its champion"}
 
 
+def test_a_retry_makes_what_the_first_attempt_began_and_only_that_is_taken_for_tried(
+    repo: Repository, nights: list[Night]
+) -> None:
+    del nights  # they count images and trainings
+    given = {"retrain": RetrainParams(overrides=("data.min_side=9",)), "model": "retried"}
+    with get_client(sync_client=True) as client:
+        first = client.create_flow_run(retrain)
+    trained, away = repo.state / "trained.txt", repo.state / "away.txt"
+    trained.rename(away)
+    trained.mkdir()  # the training fails of it
+    state: Any = run_flow(retrain, flow_run=first, parameters=given, return_type="state")
+    assert state.is_failed(), state
+    trained.rmdir()
+    away.rename(trained)
+    spaces = workspace.workspaces(repo.folder)
+    # until it is tried again, everything becomes another
+    add(repo.folder.parent / "images", "later.png")
+    file = repo.folder / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(before.replace("kimg: 150", "kimg: 120"), encoding="utf-8")
+    try:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(first.id, AwaitingRetry(), force=True)
+            again = client.read_flow_run(first.id)
+        state = run_flow(retrain, flow_run=again, parameters=given, return_type="state")
+        assert "retried version 1 is champion" in state.message
+        assert workspace.workspaces(repo.folder) == spaces
+        assert quick.trained(repo)[-1].split()[1] == "150.0"
+        state = retrain(**given, return_state=True)
+        assert "retried version 2 is champion" in state.message, "nobody has made this before"
+        assert quick.trained(repo)[-1].split()[1] == "120.0"
+        assert retrain(**given, return_state=True).name == "Skipped"
+    finally:
+        file.write_text(before, encoding="utf-8")
+
+
 def test_a_bad_parameter_is_refused_and_named_before_any_work(repo: Repository) -> None:
     before = workspace.workspaces(repo.folder)
     state = run(overrides=["train.kimgs=3"])
     assert state.is_failed()
     assert "train.kimgs is not a parameter: did you mean kimg?" in state.message
     assert workspace.workspaces(repo.folder) == before
+
+
+def test_a_run_of_the_command_carries_the_tag_by_which_the_server_knows_ganpipes(
+    repo: Repository,
+) -> None:
+    asked = params.override(params.load(repo.folder / "params.yaml"), ["register.model=by-hand"])
+    summary = run_pipeline(asked)
+    found = tracking.connect(repo.uri).get_model_version("by-hand", summary.version)
+    run = tracking.connect(repo.uri).get_run(found.run_id)
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(UUID(run.data.tags["ganpipe.prefect_flow_run"]))
+    assert flow_run.tags == [TAG]
 
 
 @flow(name="retrain", flow_run_name="retrain {model} from a test")

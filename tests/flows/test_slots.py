@@ -13,25 +13,33 @@ from pathlib import Path
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+)
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows import slots
+from flows import one_retraining
+from flows.lease import Lease, leased
 from flows.prefect_server import settings, shared_server
 from flows.slots import limit_name, slot
 from ganpipe import workspace
 from ganpipe.errors import GanpipeError
+from tests.flows.deployed import wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 HOLD = """
 import sys
 from prefect import flow
+from flows.one_retraining import alone
 from flows.slots import slot
 
-@flow(flow_run_name="the holder")
+model = sys.argv[1]
+
+@flow(name="retrain", flow_run_name=f"retrain {model} from another process")
 def hold():
-    with slot("gpu"):
+    with slot("gpu"), alone(model):
         print("held", flush=True)
         sys.stdin.readline()
     print("freed", flush=True)
@@ -67,11 +75,14 @@ def taken(name: str) -> int:
 
 @pytest.fixture
 def holder(
-    server: tuple[Path, str], limit: str, repository_root: Path
+    server: tuple[Path, str], limit: str, repository_root: Path, request: pytest.FixtureRequest
 ) -> Iterator[subprocess.Popen[str]]:
-    """A flow run in another process, which holds the slot until it reads a line."""
+    """A flow run in another process: until it reads a line it holds the slot, and retrains alone.
+
+    The model that it retrains has the name of the test.
+    """
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD],
+        [sys.executable, "-c", HOLD, request.node.name],
         cwd=repository_root,
         env={**workspace.environment(repository_root), **settings(*server)},
         stdin=subprocess.PIPE,
@@ -95,6 +106,55 @@ def test_only_a_deployed_run_needs_the_limit(monkeypatch: pytest.MonkeyPatch) ->
     told = rf"no limit {limit_name('gpu')}.*`ganpipe deploy`"
     with pytest.raises(GanpipeError, match=told), slot("gpu"):
         pytest.fail("let in")
+
+
+def test_a_slot_stands_for_a_device_and_more_than_there_are_is_refused(limit: str) -> None:
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(limit=3))
+    with slot("gpu", 2):
+        assert taken(limit) == 2
+        with slot("gpu", 1):
+            assert taken(limit) == 3
+        with slot("gpu", 2, needless=lambda: True) as held:
+            assert not held
+    told = rf"train.devices=4, but Prefect's limit {limit} has 3 in all"
+    with pytest.raises(GanpipeError, match=told), slot("gpu", 4):
+        pytest.fail("let in")
+
+
+def test_a_lease_that_was_lost_is_taken_anew_as_soon_as_others_leave(limit: str) -> None:
+    with leased(limit, 1, 60.0) as lease, get_client(sync_client=True) as client:
+        assert lease.id is not None
+        assert not lease.lost
+        client.release_concurrency_slots_with_lease(lease.id)
+        other = Lease(limit, 1, 60.0)
+        assert other.take(client)
+        wait_for(lambda: lease.lost)
+        assert taken(limit) == 1
+        other.give_back()
+        wait_for(lambda: taken(limit) == 1, 30)
+        assert lease.id is not None
+    assert taken(limit) == 0
+
+
+@pytest.mark.usefixtures("holder")
+def test_a_second_retraining_is_not_let_in_where_the_first_lost_its_slot(
+    request: pytest.FixtureRequest,
+) -> None:
+    model = request.node.name
+    name = f"{one_retraining.LIMIT}:{model}"
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+
+    @flow(name="retrain")
+    def second() -> None:
+        with one_retraining.alone(model):
+            pytest.fail("let in")
+
+    told = f"another retraining of {model} is under way: retrain {model} from another process"
+    with pytest.raises(one_retraining.BusyError, match=told):
+        second()
+    assert taken(name) == 0, "it gave the slot back, which the first takes anew"
 
 
 def test_a_slot_is_taken_inside_and_free_after_an_exception(limit: str) -> None:
@@ -130,14 +190,13 @@ def test_the_second_waits_says_so_and_a_cached_stage_does_not(
     end.join()
     assert 5.0 < waited < 60.0
     assert said == [f"waits for a slot of {limit}"]
-    assert f"waits for a slot of {limit}: all are taken" in caplog.text
+    assert f"waits for a slot of {limit}: all are taken by other runs" in caplog.text
 
 
 def test_a_server_that_is_lost_meanwhile_costs_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setattr(slots, "get_run_logger", lambda: logging.getLogger("a run"))
     done = False
     with shared_server(tmp_path / "other") as url, temporary_settings({PREFECT_API_URL: url}):
         name = limit_name("cpu")
@@ -150,7 +209,7 @@ def test_a_server_that_is_lost_meanwhile_costs_no_work(
         holding.__exit__(None, None, None)
         done = True
     assert done
-    assert f"Prefect did not take the slot of {name} back" in caplog.text
+    assert f"Prefect did not take a slot of {name} back" in caplog.text
     with (
         temporary_settings(dead),
         pytest.raises(GanpipeError, match="does not answer"),

@@ -56,6 +56,12 @@ if mode == "known":
 if mode == "unknown":
     sys.exit("a defect")
 Path("out.txt").write_text(mode)
+if mode == "last":
+    import psutil
+    if not Path("killed").exists():
+        Path("killed").touch()
+        (dvc,) = (each for each in psutil.Process().parents() if each.cmdline()[-2:-1] == ["run"])
+        dvc.kill()
 """
 
 
@@ -138,6 +144,36 @@ def test_a_stage_that_breaks_fails_with_its_last_lines(folder: Path) -> None:
 def test_a_stage_that_the_system_killed_fails_with_the_signal(folder: Path) -> None:
     with pytest.raises(GanpipeError, match=r"(?s)its last lines.*exited with -9"):
         run(folder, "killed")
+
+
+def test_what_a_stage_put_out_before_dvc_was_killed_is_not_taken_and_made_again(
+    folder: Path,
+) -> None:
+    with pytest.raises(GanpipeError, match="stage work ended with code"):
+        run(folder, "last")
+    assert (folder / "out.txt").read_text(encoding="utf-8") == "last"
+    assert not (folder / "dvc.lock").exists()
+    (folder / "out.txt").write_text("of nobody", encoding="utf-8")
+    assert not run(folder, "last")[0]
+    assert (folder / "out.txt").read_text(encoding="utf-8") == "last"
+
+
+def test_what_a_dvc_that_was_killed_left_half_written_does_not_stop_the_next(
+    folder: Path,
+) -> None:
+    run(folder, "fine")
+    # it writes both in place
+    (folder / "dvc.lock").write_text("")
+    (folder / ".dvc" / "tmp" / "rwlock").write_text("")
+    assert run(folder, "fine")[0], "the run-cache knows it"
+    assert "out.txt" in (folder / "dvc.lock").read_text()
+
+    (noted,) = (folder / ".dvc" / "cache" / "runs").glob("*/*/*")
+    noted.unlink()  # its folder is made first
+    os.utime(noted.parent, (0, 0))
+    (folder / "dvc.lock").write_text("schema: '2.0'\nstages:\n  work:\n    cm")
+    assert not run(folder, "fine")[0]
+    assert noted.exists()
 
 
 def test_a_stage_cut_short_by_the_clock_saves_its_state_and_is_never_taken_for_whole(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from flows.watch import bar, headline, markdown
+from flows.watch import bar, headline, markdown, named
 from ganpipe.drift.finding import Finding, Share, Watched
 from ganpipe.params.watch import WatchParams
 
@@ -61,6 +61,30 @@ def test_the_page_shows_pictures_numbers_and_shares_in_what_prefect_should_store
     assert text.index("`owl`") < text.index("`a\N{DIVIDES}b`"), "what changed most comes first"
     assert "as the reference's classifier sees them" in text
     assert "- served: no service has kept samples" in text
+
+
+def test_pictures_are_kept_of_drift_alone() -> None:
+    some = {"incoming": np.zeros((16, 8, 8, 1), np.uint8)}
+    assert "](data:image/" in markdown(watched(FAR, pictures=some))
+    assert "](data:image/" not in markdown(watched(NEAR, pictures=some))
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({}, "watch incoming images"),
+        ({"model": "digits"}, "watch digits"),
+        ({"source": "folder", "path": "/data/incoming"}, "watch folder incoming"),
+        (
+            {"source": "archive", "path": "https://me:secret@host/new.zip?token=secret"},
+            "watch archive new.zip",
+        ),
+    ],
+)
+def test_the_name_of_a_run_tells_what_it_watches_and_no_secret(
+    asked: dict[str, str], name: str
+) -> None:
+    assert named(asked) == name
 
 
 @pytest.mark.parametrize(("share", "full"), [(-1.0, 0), (0.0, 0), (0.5, 10), (1.0, 20), (9.0, 20)])
