@@ -1,6 +1,6 @@
 """The model registry: versions, the gate, moves of aliases, and what became of every decision."""
 
-from ganpipe.registry.audit import Move, history, markdown, to_json
+from ganpipe.registry.audit import Move, history, to_json
 from ganpipe.registry.by_hand import reconcile
 from ganpipe.registry.evaluations import Evaluation, evaluation_of
 from ganpipe.registry.gate import Decision, Result
@@ -37,7 +37,6 @@ __all__ = [
     "history",
     "is_shared",
     "judge",
-    "markdown",
     "named",
     "promote",
     "reconcile",

@@ -167,23 +167,6 @@ def latest(client: MlflowClient, model: str, version: str) -> Move | None:
     return moves[-1] if moves else None
 
 
-def markdown(moves: Sequence[Move]) -> str:
-    """Decisions as a Markdown table, one row for each rule that was judged."""
-    from ganpipe.data.words import table_cell
-
-    lines = ["| when | version | decision | by | why | rule | result |", "|" + " --- |" * 7]
-    for move in moves:
-        what = f"{move.action}, was {move.previous}" if move.previous else move.action
-        cells = [move.at[:19].replace("T", " "), move.version, what, move.by, move.reason]
-        results = move.decision.results or (Result("", move.decision.passed, "", {}),)
-        for result in results:
-            told = f"{'✓' if result.passed else '✗'} {result.told}"
-            row = [table_cell(each) for each in (*cells, result.rule, told)]
-            lines.append(f"| {' | '.join(row)} |")
-            cells = [""] * len(cells)
-    return "\n".join(lines) + "\n"
-
-
 def _publish(client: MlflowClient, model: str) -> None:
     run_id = _file_run(client, model) or _new_file_run(client, model)
     kept = _lines_of_file(client, run_id)

@@ -8,6 +8,8 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 LABEL = ".schema-form-property__label"
+# what Prefect answers where its SQLite is locked, and how often a person presses a button again
+BUSY, TIMES = 503, 5
 # a dump of every field of a form, in the page's order
 READ = """all => all.filter(each => !each.querySelector('.schema-form-property')).map(each => {
   const label = of => of.querySelector(':scope > .p-label__header %s')?.innerText
@@ -60,16 +62,25 @@ def choose(page: Page, scope: Page | Locator, value: str, *keys: str) -> None:
 
 def submit(page: Page) -> str:
     """Press the form's button; the id of the flow run that it made."""
-    with page.expect_response(lambda told: told.url.endswith("/create_flow_run")) as told:
-        page.get_by_role("button", name="Submit").click()
+    for _ in range(TIMES):
+        with page.expect_response(re.compile("/create_flow_run$")) as told:
+            page.get_by_role("button", name="Submit").click()
+        if told.value.status != BUSY:
+            break
     assert told.value.ok, told.value.text()
     return str(told.value.json()["id"])
 
 
 def confirm(page: Page, button: str, again: str) -> None:
     """Press a button of a run's page, and the one of the dialogue that it opens."""
-    page.get_by_role("button", name=button).first.click()
-    page.locator(".p-modal").get_by_role("button", name=again).click()
+    for _ in range(TIMES):
+        page.get_by_role("button", name=button).first.click()
+        with page.expect_response(re.compile("/set_state$")) as told:
+            page.locator(".p-modal").get_by_role("button", name=again).click()
+        if told.value.status != BUSY:
+            break
+        page.reload()
+    assert told.value.ok, told.value.text()
 
 
 def loaded(picture: Locator) -> tuple[int, int]:

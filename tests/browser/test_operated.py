@@ -195,8 +195,7 @@ def test_a_cancelled_training_leaves_no_process_and_goes_on_where_it_was(
     prefect.confirm(page, "Cancel", "Confirm")
     wait_for(lambda: not installation.processes(), 15)
     expect(page.get_by_text("Cancelled", exact=True).first).to_be_visible()
-    with page.expect_response(re.compile("set_state")):
-        prefect.confirm(page, "Retry", "Retry")
+    prefect.confirm(page, "Retry", "Retry")
     installation.wait_for_state(second, "Completed")
     page.reload()
     expect(page.get_by_text(re.compile("resumed from the state at"))).to_be_visible()
@@ -205,6 +204,7 @@ def test_a_cancelled_training_leaves_no_process_and_goes_on_where_it_was(
 def test_stages_from_the_cache_are_marked_in_list_and_graph(
     page: Page, installation: Installation, second: str
 ) -> None:
+    installation.wait_for_state(second, "Completed")
     with page.expect_response(re.compile("graph-v2")) as graph:
         page.goto(f"{installation.prefect}/runs/flow-run/{second}")
     drawn = {node["label"] for _, node in graph.value.json()["nodes"]}
@@ -219,21 +219,13 @@ def test_stages_from_the_cache_are_marked_in_list_and_graph(
     assert shown is not None
     page.goto(f"{installation.prefect}/artifacts/artifact/{shown['id']}")
     prefect.loaded(page.get_by_alt_text("samples"))
+    page.set_viewport_size({"width": 1440, "height": 1400})
     picture(page.locator(".artifact-data-markdown"), "run-samples")
 
 
-def test_a_person_sees_both_versions_decides_and_the_alias_moves(
-    page: Page, installation: Installation, second: str
-) -> None:
-    promote = installation.deployment("promote/on-demand")["id"]
-    prefect.open_form(page, installation.prefect, promote)
-    prefect.fill(page, "2", "version")
-    prefect.fill(page, "the longer training", "reason")
-    prefect.choose(page, page, "person", "approval")
-    run = prefect.submit(page)
-    installation.wait_for_state(run, "Suspended")
-    page.goto(f"{installation.prefect}/runs/flow-run/{run}")
-    expect(page.get_by_text("promote ganpipe 2").first).to_be_visible()
+def decide(page: Page) -> bool:
+    """Look at both versions and approve; False where the server's database was too busy for it."""
+    page.reload()
     page.get_by_role("button", name="Resume").click()
     dialogue = page.locator(".p-modal")
     both = dialogue.get_by_alt_text("samples")
@@ -245,7 +237,25 @@ def test_a_person_sees_both_versions_decides_and_the_alias_moves(
     prefect.fill(dialogue, "Ada", "name")
     prefect.fill(dialogue, "sharper digits", "reason")
     picture(page, "approval")
-    dialogue.get_by_role("button", name="Submit").click()
+    with page.expect_response(re.compile("/resume$")) as told:
+        dialogue.get_by_role("button", name="Submit").click()
+    return told.value.ok
+
+
+def test_a_person_sees_both_versions_decides_and_the_alias_moves(
+    page: Page, installation: Installation, second: str
+) -> None:
+    installation.wait_for_state(second, "Completed")
+    promote = installation.deployment("promote/on-demand")["id"]
+    prefect.open_form(page, installation.prefect, promote)
+    prefect.fill(page, "2", "version")
+    prefect.fill(page, "the longer training", "reason")
+    prefect.choose(page, page, "person", "approval")
+    run = prefect.submit(page)
+    installation.wait_for_state(run, "Suspended")
+    page.goto(f"{installation.prefect}/runs/flow-run/{run}")
+    expect(page.get_by_text("promote ganpipe 2").first).to_be_visible()
+    wait_for(lambda: decide(page), 120)
     installation.wait_for_state(run, "Promoted")
     expect(page.get_by_text("Promoted", exact=True).first).to_be_visible()
     page.goto(f"{installation.mlflow}/#/models/ganpipe/versions/1?workflowType=machine_learning")

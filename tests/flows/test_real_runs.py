@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,7 +27,6 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import Cancelling
 
 from flows.prefect_server import command
-from flows.server import _registry_watched
 from flows.services import free_port
 from ganpipe import registry, tracking
 from ganpipe.registry import CHAMPION
@@ -40,6 +41,12 @@ SOON = 15.0  # seconds until no process of a run is left
 MINUTE = 60.0
 OUTAGE = 15.0  # seconds
 ATTEMPTS = 8  # that a run gets whose time is always over
+WATCH = """
+import sys
+from flows.server import _registry_watched
+with _registry_watched():
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -217,18 +224,28 @@ def events(wanted: str) -> list[dict[str, Any]]:
         return [each.payload for each in client.read_events(asked, limit=50).events]
 
 
+@contextmanager
+def registry_watched(there: Real) -> Iterator[None]:
+    """As `make ui` watches it; Prefect knows its server only by the environment of a process."""
+    asked = [sys.executable, "-c", WATCH]
+    watch = subprocess.Popen(asked, cwd=there.code.folder, env=there.env, stdin=subprocess.PIPE)
+    try:
+        yield
+        watch.communicate(timeout=60)
+    finally:
+        watch.kill()
+        watch.wait()
+
+
 def test_an_alias_moved_by_hand_is_told_recorded_and_served_within_a_minute(
-    there: Real, drifted: tuple[FlowRun, FlowRun], monkeypatch: pytest.MonkeyPatch
+    there: Real, drifted: tuple[FlowRun, FlowRun]
 ) -> None:
     del drifted
     uri = there.records.address
-    for key in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "GANPIPE_STATE"):
-        monkeypatch.setenv(key, there.env[key])
-    monkeypatch.chdir(there.code.folder)
     champion = registry.aliases(tracking.connect(uri), "ganpipe")[CHAMPION]
     other = {"1": "2", "2": "1"}[champion]
     model = ("--model", f"models:/ganpipe@{CHAMPION}")
-    with serve(there.state / "service", uri, *model) as service, _registry_watched():
+    with serve(there.state / "service", uri, *model) as service, registry_watched(there):
 
         def noticed() -> bool:
             promoted = [

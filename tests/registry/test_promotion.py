@@ -230,15 +230,6 @@ def test_a_damaged_decision_is_named_and_hides_no_other(shelf: Shelf, text: str)
     assert shelf.champions(model) == ("2", "3")
 
 
-def test_decisions_are_a_table_for_pages(shelf: Shelf) -> None:
-    shelf.add("table", told(30.0))
-    shelf.promote("table", "1", reason="a | b\nc")
-    table = registry.markdown(registry.history(shelf.uri, "table"))
-    assert len({line.count(" | ") for line in table.splitlines()[2:]}) == 1
-    assert "promoted" in table
-    assert "✓ recall_lite0_1k is 0.6, as asked" in table
-
-
 def test_who_waits_for_the_lock_does_not_wait_for_verify(shelf: Shelf) -> None:
     model = "at once"
     for value in (40.0, 30.0, 20.0):

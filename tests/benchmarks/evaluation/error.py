@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ganpipe.evaluation.distances import frechet_distance, moments_of
 from ganpipe.evaluation.extractors.lite0 import Lite0
 from ganpipe.networks import load_generator, sample
+from ganpipe.randomness import permutation
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.training.place import Place
 from tests.benchmarks.training.watched import Moments, watched
@@ -27,7 +28,10 @@ def measure(place: Place) -> list[Figure]:
     """Distances at each count in both precisions, of real and of rebuilt images to real ones."""
     counts = QUICK if place.quick else COUNTS
     most = counts[-1]
-    drawn = place.fashion().batch(np.arange(2 * most))
+    fashion = place.fashion()
+    # they lie there by class, and each set must hold all of them
+    mixed = permutation(SEED, "error", 0, len(fashion))
+    drawn = fashion.batch(mixed[: 2 * most])
     sets = {
         "real": drawn[:most],
         "other real": drawn[most:],
