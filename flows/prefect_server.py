@@ -60,7 +60,10 @@ def shared_server(state: Path, port: int = 0) -> Iterator[str]:
                 f"the Prefect server at PREFECT_API_URL={given} does not answer ({problem}): "
                 "start it, correct the address, or unset PREFECT_API_URL to use an own server"
             )
-        yield given
+        try:
+            yield given
+        finally:
+            _send_what_waits()
         return
     home = state / "prefect"
     home.mkdir(parents=True, exist_ok=True)
@@ -82,8 +85,23 @@ def shared_server(state: Path, port: int = 0) -> Iterator[str]:
         try:
             yield url
         finally:
+            _send_what_waits()
             fcntl.flock(users, fcntl.LOCK_UN)
             _wait_for_end(home)
+
+
+def _send_what_waits() -> None:
+    """Send the logs and events that Prefect still holds, while the server is there to take them.
+
+    Prefect sends all events of a process to the server that it knew first, until this.
+    """
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
 
 
 def _start(state: Path, port: int) -> str:

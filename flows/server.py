@@ -36,21 +36,7 @@ def embedded(state: Path) -> Iterator[str]:
     with shared_server(state) as url, variables(prefect_server.settings(state, url)):
         if "prefect.context" in sys.modules:
             sys.modules["prefect.context"].refresh_global_settings_context()
-        try:
-            yield url
-        finally:
-            _send_what_waits()
-
-
-def _send_what_waits() -> None:
-    """Send the logs and events that Prefect still holds, while the server is there to take them."""
-    if "prefect" not in sys.modules:
-        return
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    APILogWorker.drain_all(timeout=10)
-    EventsWorker.drain_all(timeout=10)
+        yield url
 
 
 def ui(state: Path, prefect_port: int = 0, mlflow_port: int = 0) -> None:

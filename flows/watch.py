@@ -57,8 +57,8 @@ def named(asked: dict[str, Any]) -> str:
 def watch(watch: WatchParams = WatchParams()) -> Any:  # noqa: B008 - frozen
     """Hold incoming images and served samples against the champion's real images.
 
-    Beyond the thresholds it tells so as the event `ganpipe.drift.detected`; of new images in the
-    champion's own source as `ganpipe.data.changed`.
+    Beyond the thresholds it tells so as the event `ganpipe.drift.detected`; else, of new images in
+    the champion's own source, as `ganpipe.data.changed`.
     """
     try:
         there = open_registry(watch.model)
@@ -75,7 +75,7 @@ def watch(watch: WatchParams = WatchParams()) -> Any:  # noqa: B008 - frozen
     events = [
         emit_drift(there.model, each.measure, each.value, each.threshold) for each in found.drift
     ]
-    if now := found.others:
+    if (now := found.others) and not events:  # one retraining is enough
         events.append(emit_data_changed(there.model, now["source"], now["digest"], found.before))
     if arrived([each.id for each in events if each is not None]):
         found.remember()

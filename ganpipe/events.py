@@ -46,7 +46,12 @@ def causes(error: BaseException | None) -> list[str]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        status = getattr(error, "status", None) or getattr(error, "code", None)
+        answer = getattr(error, "response", None)  # of httpx and requests
+        statuses = (
+            getattr(each, name, None)
+            for each, name in ((error, "status"), (error, "code"), (answer, "status_code"))
+        )
+        status = next((each for each in statuses if each), None)
         told = f" {status}" if isinstance(status, int) else ""
         found.append(f"{type(error).__name__}{told}")
         error = error.__cause__ or error.__context__

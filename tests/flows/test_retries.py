@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prefect.logging import disable_run_logger
 
@@ -72,6 +73,20 @@ def test_what_a_web_server_says_decides(
     answering: Callable[[int], str], status: int, outage: bool
 ) -> None:
     problem = raised(Store(answering(status)).listed)
+    assert is_outage(problem) == outage, causes(problem)
+
+
+@pytest.mark.parametrize(("status", "outage"), [(503, True), (409, False)])
+def test_what_prefects_server_says_decides(
+    answering: Callable[[int], str], status: int, outage: bool
+) -> None:
+    def ask() -> None:
+        try:
+            httpx.get(answering(status), trust_env=False).raise_for_status()
+        except httpx.HTTPError as error:
+            raise GanpipeError("the Prefect server does not answer") from error
+
+    problem = raised(ask)
     assert is_outage(problem) == outage, causes(problem)
 
 

@@ -79,3 +79,22 @@ def test_two_versions_are_compared_with_pictures(checkout: Checkout, tmp_path: P
     assert "train.seed: 1 -> 2" in said or "train.seed: 0 -> 2" in said
     assert "data: the same" in said
     assert page.with_suffix(".png").stat().st_size > 1000
+
+
+def test_dvc_compares_two_revisions_that_adopted_runs(checkout: Checkout, tmp_path: Path) -> None:
+    first, second, *_ = sorted((checkout.folder / ".ganpipe" / "workspaces").iterdir())
+    for workspace in (first, second):
+        checkout.call("ganpipe", "adopt", workspace.name)
+        checkout.git("add", "dvc.lock", "params.yaml", "data/source.json")
+        checkout.git("commit", "-m", workspace.name)
+    said = json.loads(checkout.call("dvc", "metrics", "diff", "HEAD~1", "HEAD", "--json").stdout)
+    kept = (
+        json.loads((each / "report" / "metrics.json").read_text(encoding="utf-8"))["fid_lite0_64"]
+        for each in (first, second)
+    )
+    told = said["report/metrics.json"]["fid_lite0_64"]
+    assert (told["old"], told["new"]) == tuple(kept)
+    checkout.call("dvc", "plots", "diff", "HEAD~1", "HEAD", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots" / "index.html").read_text(encoding="utf-8")
+    assert "loss_generator" in page or "curves.csv" in page
+    assert sorted((tmp_path / "plots").rglob("*samples.png"))

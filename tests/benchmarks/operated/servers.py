@@ -38,6 +38,10 @@ class Operated:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """What Prefect's API answers. Raises httpx.HTTPStatusError."""
         answer = self._api.request(method, path, json=body)
+        # SQLite was locked, and nothing was done: Prefect's own client asks again too
+        while answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
+            answer = self._api.request(method, path, json=body)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
