@@ -67,6 +67,15 @@ class Watch:
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process, self.log, self.seen = process, log, 0
 
+    def has_more(self, seconds: float) -> bool:
+        """Whether it says another line by then."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.log.read_text().count("\n") > self.seen:
+                return True
+            time.sleep(0.1)
+        return False
+
     def says(self, wanted: str, seconds: float = 90) -> str:
         """The next line that it says, which must be like this."""
         deadline = time.monotonic() + seconds
@@ -127,7 +136,11 @@ def test_a_webhook_wakes_it_and_outages_are_waited_for(
             assert shelf.client.test_webhook(hook).success
             watching.says("is noticed again")
 
-            shelf.client.set_registered_model_alias(MODEL, CHAMPION, "2")
+            # MLflow may take a minute to know of a new webhook
+            for _ in range(30):
+                shelf.client.set_registered_model_alias(MODEL, CHAMPION, "2")
+                if watching.has_more(4.0):
+                    break
             watching.says("is not noticed for now: .* has no lock ganpipe-promotion")
             assert len(registry.history(address, MODEL)) == 1
             locks.make_limit()
