@@ -110,6 +110,14 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def events_of_its_own() -> Iterator[None]:
+    """Prefect sends a process's events to the server that it knew first: anew for each module."""
+    yield
+    if worker := sys.modules.get("prefect.events.worker"):
+        worker.EventsWorker.drain_all(timeout=10, at_exit=False)
+
+
 @pytest.fixture(scope="session")
 def repository_root() -> Path:
     """The repository that these tests belong to."""
