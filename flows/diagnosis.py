@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 3000  # of a message: what it cites may be of any length
 ADVICE = {
-    r"out of memory|MemoryError|SIGKILL|exited with -9\b|code 137\b": "The machine ran out of "
+    r"out of memory|MemoryError|SIGKILL|code (-9|137)\b": "The machine ran out of "
     "memory, or something killed the process: set a lower `train.batch`, `model.width` or "
     "`compute.processes`, or let fewer runs go at once.",
     r"No space left|ENOSPC|Disk quota": "A disk is full: `ganpipe gc` shows what can go.",

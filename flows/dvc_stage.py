@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -44,10 +46,23 @@ def _run(name: str) -> int:
             _remove_unfinished(repo)
             repo.reproduce(targets=[name], single_item=True)
     except DvcException as error:
-        why = f": {error.__cause__}" if error.__cause__ else ""
+        why = f": {_with_signal(str(error.__cause__))}" if error.__cause__ else ""
         sys.stdout.write(f"{error}{why}\n")
         return 255  # as DVC's own command
     return 0
+
+
+def _with_signal(why: str) -> str:
+    """The name of the signal that ended a stage, where DVC tells a number.
+
+    That is -9 from a shell that became the stage and 137 from one that waited for it.
+    """
+    code = re.search(r"exited with (-?[0-9]+)$", why)
+    number = int(code[1]) if code else 0
+    number = -number if number < 0 else number - 128
+    if code is None or number not in set(signal.Signals):
+        return why
+    return f"{why[: code.start()]}killed by {signal.Signals(number).name}"
 
 
 def _remove_unfinished(repo: Any) -> None:

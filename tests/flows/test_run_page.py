@@ -96,7 +96,7 @@ def test_a_time_limit_shows_the_best_snapshot(tmp_path: Path, training: Training
 @pytest.mark.parametrize(
     ("problem", "told"),
     [
-        (GanpipeError("stage train ended with code 255; exited with -9"), "ran out of memory"),
+        (GanpipeError("stage train ended with code 255; killed by SIGKILL"), "ran out of memory"),
         (GanpipeError("torch.OutOfMemoryError: CUDA out of memory"), "a lower `train.batch`"),
         (StageError("x cannot be reached", ["ConnectTimeout"]), "Somebody did not answer"),
         (GanpipeError("[Errno 28] No space left on device"), "`ganpipe gc`"),
