@@ -117,7 +117,10 @@ def _copied(copying: Copying | str) -> list[Measure]:
             rows.append(
                 Measure(f"singled_out_{side.space}", side.singled_out.excess, "lower", alone)
             )
-            means = "z below 0: samples lie closer to training images than unseen images do"
+            own = "samples farther from their nearest training image than that from its own, in %"
+            authentic, unseen = side.auth_pct, side.auth_pct_test
+            rows.append(Measure(f"auth_pct_{side.space}", authentic, "higher", own, floor=unseen))
+            means = "C_T: z below 0 where samples lie closer to training images than unseen ones"
             rows.append(Measure(f"c_t_{side.space}", side.c_t, "neither", means))
     return rows
 
@@ -186,7 +189,8 @@ def _memorisation(copying: Copying | str) -> Memorisation | str:
         return copying
     told = copying.verdict
     evidence = [f"{each[:1].upper()}{each[1:]}." for each in told.evidence]
-    return Memorisation(told.opening, told.finding, [*evidence, *told.seen], (LIMITS,))
+    limits = f"{LIMITS} Look at the strips of nearest neighbours."
+    return Memorisation(told.opening, told.finding, [*evidence, *told.seen], (limits,))
 
 
 def _neighbours(

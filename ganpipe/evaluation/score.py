@@ -23,11 +23,12 @@ from ganpipe.evaluation.comparison import (
 from ganpipe.evaluation.copying import Copying, copying
 from ganpipe.evaluation.describe import Found, measures
 from ganpipe.evaluation.distances import frechet_distance
-from ganpipe.evaluation.extractors import Extractor, make_extractor
+from ganpipe.evaluation.extractors import Extractor, check_options, make_extractor
 from ganpipe.evaluation.features import Features
+from ganpipe.evaluation.floor import real_floor
 from ganpipe.evaluation.reference import lessons
 from ganpipe.evaluation.report import Measure
-from ganpipe.evaluation.sets import ImageSet, Statistics, read_set
+from ganpipe.evaluation.sets import ImageSet, Statistics, check_there, read_set
 from ganpipe.evaluation.sides import (
     STATISTICS,
     Side,
@@ -82,8 +83,8 @@ class Score:
     warnings: list[str]
     left_out: dict[str, str]
     """Measures that could not be made, and why."""
-    verdict: str
-    """On memorisation; empty where nothing is known."""
+    copying: Copying | None
+    """On memorisation; None where nothing is known."""
 
 
 def score(images: str, against: str, options: Options, unseen: str = "") -> Score:
@@ -105,11 +106,15 @@ def score(images: str, against: str, options: Options, unseen: str = "") -> Scor
 def typed(text: str) -> str:
     """The text with options of the command in place of parameters of the pipeline."""
     text = re.sub(r"(raise|set) data\.test_fraction( above 0)?", "bring more with --unseen", text)
+    text = text.replace("data.path=", "")
     return re.sub(r"evaluate\.(\w+)", lambda name: f"--{TYPED.get(name[1], name[1])}", text)
 
 
 def _score(places: dict[str, str], options: Options, scratch: str) -> Score:
     folder = Path(scratch)
+    for path in places.values():
+        check_there(path)
+    check_options(options.extractor, options.precision, options.weights)
     # what cannot be read is told before a feature network is fetched
     found = {name: read_set(path, folder / name) for name, path in places.items()}
     numbers = {
@@ -126,13 +131,16 @@ def _score(places: dict[str, str], options: Options, scratch: str) -> Score:
         elif extractor is not None:
             sides[name] = of_images(each, numbers[name], extractor, folder / f"{name}.npy", STAGE)
     ours, theirs, other = sides["images"], sides["against"], sides.get("unseen")
-    comparison = _compared(ours, theirs, options)
+    comparison, real = _compared(ours, theirs, options)
+    count = len(ours.chosen)
+    floor: Comparison | str = STATISTICS
+    if real is not None and extractor is not None:
+        floor = real_floor(real, theirs, other, count, extractor, folder / "floor.npy")
     copied: Copying | str = STATISTICS
     useful: Usefulness | str = STATISTICS
     if extractor is not None:
         copied = _copied(ours, theirs, other, options, folder)
         useful = _useful(ours, theirs, other, options)
-    count = len(ours.chosen)
     told = warnings([ours, theirs], [] if other is None else [other], comparison.distance)
     name = UNKNOWN if extractor is None else extractor.name
     protocol: dict[str, Any] = {
@@ -148,7 +156,8 @@ def _score(places: dict[str, str], options: Options, scratch: str) -> Score:
         "seed": options.seed,
         "ganpipe": __version__,
     }
-    known = Found(name, count, comparison, {}, {}, copied, useful, protocol, told)
+    floors = {} if isinstance(floor, str) else numbers_of(floor, name, count)
+    known = Found(name, count, comparison, floors, {}, copied, useful, protocol, told)
     rows = measures(known, numbers_of(comparison, name, count))
     if theirs.images is None:
         rows = [replace(row, name=f"{row.name}{AGAINST_STATISTICS}") for row in rows]
@@ -156,12 +165,12 @@ def _score(places: dict[str, str], options: Options, scratch: str) -> Score:
         "precision, recall, density, coverage": comparison.manifold,
         "extrapolation": comparison.extrapolation,
         "measures within classes": comparison.classes,
+        "floor": floor,
         "memorisation": copied,
         "usefulness": useful,
     }
     left_out = {name: typed(part) for name, part in parts.items() if isinstance(part, str)}
-    verdict = "" if isinstance(copied, str) else copied.verdict.text
-    return Score(rows, protocol, told, left_out, verdict)
+    return Score(rows, protocol, told, left_out, None if isinstance(copied, str) else copied)
 
 
 def _extractor(
@@ -186,20 +195,21 @@ def _extractor(
     return extractor
 
 
-def _compared(ours: Side, theirs: Side, options: Options) -> Comparison:
+def _compared(ours: Side, theirs: Side, options: Options) -> tuple[Comparison, Real | None]:
+    """The comparison, and the real side for others where its features are known."""
     if ours.features is None:
         distance = frechet_distance(theirs.moments, ours.moments)
-        return Comparison(distance, None, STATISTICS, None, STATISTICS, STATISTICS)
+        return Comparison(distance, None, STATISTICS, None, STATISTICS, STATISTICS), None
     if theirs.features is None:
         real = Real(theirs.moments, None, None, options.most, options.seed)
-        return replace(compare(real, ours.features, stage=STAGE), classes=STATISTICS)
+        return replace(compare(real, ours.features, stage=STAGE), classes=STATISTICS), None
     named, classes = None, theirs.classes
     if not (differ := other_classes([ours, theirs])):
         named = theirs.labels(classes)
     real = real_side(theirs.features, options.most, options.seed, named, classes, STAGE)
     labels = None if differ else ours.labels(classes)
     found = compare(real, ours.features, labels, stage=STAGE)
-    return replace(found, classes=differ) if differ else found
+    return (replace(found, classes=differ) if differ else found), real
 
 
 def _copied(

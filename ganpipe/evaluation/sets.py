@@ -68,12 +68,8 @@ def read_set(path: str, scratch: Path) -> ImageSet | Statistics:
     in the order of their paths, with one channel where all are grey. Raises GanpipeError for
     nothing there, a damaged image, or images of several sizes.
     """
+    check_there(path)
     place = Path(path).expanduser()
-    if not place.exists():
-        raise GanpipeError(
-            f"{path} does not exist: name a folder of images, a .zip or .tar of them, a .npz, "
-            "or a data set such as data/train"
-        )
     if place.is_dir():
         if (place / DESCRIPTION).is_file():
             return _of_dataset(Dataset(place), path)
@@ -86,6 +82,15 @@ def read_set(path: str, scratch: Path) -> ImageSet | Statistics:
         f"{path} is neither a folder, nor one of {', '.join(ARCHIVES)}, nor a .npz: "
         "put single images into a folder"
     )
+
+
+def check_there(path: str) -> None:
+    """Raises GanpipeError where there is no set."""
+    if not Path(path).expanduser().exists():
+        raise GanpipeError(
+            f"{path} does not exist: name a folder of images, a .zip or .tar of them, a .npz, "
+            "or a data set such as data/train"
+        )
 
 
 def _of_dataset(dataset: Dataset, name: str) -> ImageSet:

@@ -67,6 +67,8 @@ def chosen(
     Raises GanpipeError when there are fewer and `fewer` is not allowed, or fewer than 2.
     """
     least = 2 if fewer else max(2, samples)
+    if found.count < 2:
+        raise GanpipeError(f"{found.name} holds 1 image, at least 2 are to be compared: bring more")
     if found.count < least:
         raise GanpipeError(
             f"{found.name} holds {found.count} images, {least} are to be compared: "
@@ -129,7 +131,10 @@ def other_classes(sides: list[Side]) -> str:
         if not side.classes:
             return f"{side.name} has no classes"
         if lacking := sorted(known - set(side.classes)):
-            return f"{side.name} has no images of {listed(lacking)}"
+            return (
+                f"{side.name} has no images of {listed(lacking)}: bring some, or leave such "
+                "images out of the other sets"
+            )
     return ""
 
 
@@ -185,6 +190,12 @@ def warnings(pair: list[Side], others: list[Side], distance: float) -> list[str]
         if side.alike:
             more.append("its images are all alike, so their spread is nought")
         told += [f"{images.name}: {each}" for each in more]
+    real = pair[1]
+    if others and real.images is not None and len(real.chosen) < real.images.count:
+        told.append(
+            f"{real.name}: copies of {real.images.count - len(real.chosen):,} of its "
+            f"{real.images.count:,} images cannot be seen: --samples leaves these out"
+        )
     for images in known[1:]:
         if images.shape[:2] != known[0].shape[:2]:
             told.append(

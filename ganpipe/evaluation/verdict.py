@@ -16,7 +16,7 @@ LIMITS = (
     "Known limits: each number sees copies only where its space does; crops, shifts, recoloured "
     "or recombined copies escape pixels, and features may miss them too (Stein et al., 2023: "
     "such diagnostics do not detect memorisation properly); training images that were left out "
-    "of the comparison cannot be recognised; look at the strips of nearest neighbours."
+    "of the comparison cannot be recognised."
 )
 
 

@@ -17,6 +17,7 @@ from ganpipe.cli import app, main
 from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.extractors import make_extractor
 from ganpipe.evaluation.score import Options, check_out, score, typed
+from ganpipe.evaluation.sides import subset
 from ganpipe.evaluation.told import as_json, lines
 from tests.evaluation.digits import digits, make_dataset
 
@@ -87,14 +88,14 @@ def test_the_same_images_give_the_same_numbers_however_they_are_kept(kind, place
 def test_two_sets_get_every_measure(scored):
     names = ("fid", "kid", "precision", "recall", "density", "coverage", "intra")
     useful = {"accuracy_generated_to_real", "accuracy_real_to_generated"}
-    copied = {f"{name}_{space}" for name in ("singled_out", "c_t") for space in SPACES}
+    copied = {f"{name}_{space}" for name in ("singled_out", "auth_pct", "c_t") for space in SPACES}
     found = _values(scored)
     assert {f"{name}_lite0_30" for name in names} | useful | copied <= found.keys()
     assert np.isfinite(list(found.values())).all()
     assert scored.measures[0].low < found["fid_lite0_30"] < scored.measures[0].high
     assert scored.measures[0].protocol == "lite0, 30 + 40 images"
-    assert scored.verdict.startswith("There are too few images to tell")
-    assert scored.left_out.keys() == {"extrapolation"}
+    assert scored.copying.verdict.opening.startswith("There are too few images to tell")
+    assert scored.left_out.keys() == {"extrapolation", "floor"}
     assert scored.protocol["weights_sha256"] == make_extractor("lite0").weights_sha256
 
 
@@ -105,8 +106,10 @@ def test_people_read_every_measure_and_all_that_is_to_be_minded(scored):
     told = "\n".join(lines(scored))
     for name in _values(scored):
         assert name in told
-    for part in (*scored.left_out.values(), *scored.warnings, scored.verdict):
+    verdict = scored.copying.verdict
+    for part in (*scored.left_out.values(), *scored.warnings, verdict.opening, *verdict.seen):
         assert part in told
+    assert "strips" not in told  # which a score does not make
 
 
 def test_few_images_are_warned_of_for_each_set(scored):
@@ -161,26 +164,49 @@ def test_statistics_of_another_network_are_an_error_that_says_which(place, tmp_p
         score(stats, str(tmp_path / "small.npz"), Options())
 
 
-NOWHERE = Options("inception", weights=Path("/nowhere/weights.pth"))
+@pytest.fixture
+def unfetched(tmp_path, monkeypatch):
+    """A feature network whose weights are not here and cannot be fetched."""
+    monkeypatch.setenv("GANPIPE_CACHE", str(tmp_path / "empty cache"))
+    monkeypatch.setenv("GANPIPE_OFFLINE", "1")
+    return Options("inception")
 
 
-def test_statistics_alone_need_no_feature_network(tmp_path):
+def test_statistics_alone_need_no_feature_network(tmp_path, unfetched):
     """An equal covariance, so that the squared distance of the means is exact."""
     np.savez(tmp_path / "one.npz", mu=np.zeros(5), sigma=np.eye(5))
     np.savez(tmp_path / "two.npz", mu=np.full(5, 2.0), sigma=np.eye(5))
-    found = score(*(str(tmp_path / f"{name}.npz") for name in ("one", "two")), NOWHERE)
+    found = score(*(str(tmp_path / f"{name}.npz") for name in ("one", "two")), unfetched)
     assert list(_values(found).values()) == pytest.approx([20.0])
 
 
-def test_sets_are_read_before_the_feature_network_is_looked_for(place):
+def test_sets_are_read_before_the_feature_network_is_fetched(place, unfetched):
     made = str(place / "npz" / "made.npz")
     with pytest.raises(GanpipeError, match="no-such-set does not exist"):
-        score(made, "no-such-set", NOWHERE)
+        score(made, "no-such-set", unfetched)
     with pytest.raises(GanpipeError, match="holds 30 images, 31 are to be compared"):
-        score(made, made, replace(NOWHERE, samples=31))
-    with pytest.raises(GanpipeError, match=r"--weights=/nowhere/weights\.pth is no file") as told:
-        score(made, made, NOWHERE)
-    assert "evaluate." not in str(told.value)
+        score(made, made, replace(unfetched, samples=31))
+    with pytest.raises(GanpipeError, match=r"is not there, and GANPIPE_OFFLINE=1"):
+        score(made, made, unfetched)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (Options("inceptoin"), "no extractor inceptoin: choose one of lite0"),
+        (Options(precision="float8"), "precision=float8 is none of float32, bf16"),
+        (
+            Options("inception", weights=Path("/nowhere/weights.pth")),
+            r"--weights=/nowhere/weights\.pth is no file",
+        ),
+        (Options("classifier"), "set --weights to the data/reference/statistics/classifier"),
+        (Options(weights=Path("/nowhere")), "lite0 brings its weights"),
+    ],
+)
+def test_options_are_judged_before_an_image_is_read(options, told, tmp_path):
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(GanpipeError, match=told):
+        score(str(tmp_path), str(tmp_path), options)
 
 
 def test_messages_speak_of_what_was_typed():
@@ -204,7 +230,8 @@ def test_of_the_same_set_each_side_draws_images_of_its_own(place):
 
 
 @pytest.mark.parametrize(
-    ("count", "samples", "told"), [(1, 0, "1 images, 2"), (9, 12, "9 images, 12")]
+    ("count", "samples", "told"),
+    [(1, 0, "1 image, at least 2"), (9, 12, "9 images, 12")],
 )
 def test_too_few_images_are_an_error(count, samples, told, tmp_path):
     images, _ = digits()
@@ -265,7 +292,7 @@ def test_classes_that_one_set_lacks_are_named(side, tmp_path):
     part = write_folder(tmp_path / "part", images[kept], labels[kept])
     sides = (part, whole) if side == "made" else (whole, part)
     assert score(*sides, Options()).left_out["measures within classes"] == (
-        f"{part} has no images of 2"
+        f"{part} has no images of 2: bring some, or leave such images out of the other sets"
     )
 
 
@@ -299,9 +326,50 @@ def test_copies_are_found_among_all_real_images_whatever_their_channels(tmp_path
     made = images[30:60].repeat(3, axis=3)
     made[0, 0, 0] = (1, 0, 0)  # so that the set is one of colours
     found = score(write_folder(tmp_path / "made", made), str(real.folder), Options(most=25), unseen)
-    assert found.verdict.startswith("The generator copies training images: ")
-    assert "images equal a training image byte for byte" in found.verdict
-    assert "were compared" not in found.verdict
+    verdict = found.copying.verdict
+    assert verdict.finding == "copies"
+    assert "images equal a training image byte for byte" in verdict.text
+    assert "were compared" not in verdict.text
+    told = as_json(found)["memorisation"]
+    assert told["finding"] == "copies"
+    assert told["numbers"]["copies_exact"] == 24  # of 25 that pairs look at
+    assert 0 < told["detectable"]["features"] <= 1
+
+
+def test_a_floor_is_what_other_real_images_come_to_in_the_samples_place(tmp_path):
+    images, labels = digits()
+    labels = labels % 3
+    made = write_folder(tmp_path / "made", images[:20], labels[:20])
+    real = write_folder(tmp_path / "real", images[20:60], labels[20:60])
+    unseen = write_folder(tmp_path / "unseen", images[60:90], labels[60:90])
+
+    found = score(made, real, Options(), unseen)
+    floors = {row.name: row.floor for row in found.measures if row.floor is not None}
+    measured = {"fid", "kid", "precision", "recall", "density", "coverage", "intra"}
+    assert {f"{name}_lite0_20" for name in measured} <= floors.keys()
+    assert as_json(found)["floors"] == floors
+    # the same as the score of these unseen images themselves
+    twenty = subset(1, "floor/unseen", 30, 20)
+    order = 60 + np.argsort(labels[60:90], kind="stable")[twenty]  # as paths are sorted
+    place = write_folder(tmp_path / "twenty", images[order], labels[order])
+    themselves = _values(score(place, real, Options()))
+    assert floors["fid_lite0_20"] == pytest.approx(themselves["fid_lite0_20"], rel=1e-6)
+    assert floors["intra_lite0_20"] == pytest.approx(themselves["intra_lite0_20"], rel=1e-6)
+
+    without = score(made, real, Options())
+    assert "needs 20 real images beside those compared, there are 0" in without.left_out["floor"]
+    assert "or set --samples 20" in without.left_out["floor"]
+    of_the_rest = score(made, real, Options(samples=20))
+    assert "floor" not in of_the_rest.left_out
+    assert of_the_rest.measures[0].floor > 0
+
+
+def test_what_samples_leaves_out_of_the_training_images_is_told(tmp_path):
+    images, _ = digits()
+    sets = [write_folder(tmp_path / name, images[:24]) for name in ("made", "real", "unseen")]
+    assert [
+        each for each in score(*sets[:2], Options(samples=20), sets[2]).warnings if "copies" in each
+    ] == [f"{sets[1]}: copies of 4 of its 24 images cannot be seen: --samples leaves these out"]
 
 
 def test_an_unseen_set_may_be_smaller_than_the_samples(tmp_path):
@@ -317,7 +385,8 @@ def test_without_unseen_images_it_says_what_they_would_tell(tmp_path):
     found = score(folder, folder, Options())
     assert "--unseen" in found.left_out["memorisation"]
     assert "--unseen" in found.left_out["usefulness"]
-    assert found.verdict == ""
+    assert found.copying is None
+    assert as_json(found)["memorisation"] is None
 
 
 def _command(*arguments):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganpipe.errors import GanpipeError
-from ganpipe.evaluation.extractors.weights import Published
+from ganpipe.evaluation.extractors.weights import Published, check_file
 
 NAMES = ("lite0", "inception", "inception-clean", "dinov2-b14", "dinov2-l14", "classifier")
 
@@ -36,6 +36,29 @@ class Extractor(Protocol):
         ...
 
 
+def check_options(name: str, precision: str, weights: Path | None) -> None:
+    """Tell what make_extractor could not make, before images are read.
+
+    Raises GanpipeError for a name or precision that is none, and weights that are not there.
+    """
+    if name not in NAMES:
+        raise GanpipeError(f"there is no extractor {name}: choose one of {', '.join(NAMES)}")
+    if precision not in ("float32", "bf16"):
+        raise GanpipeError(f"precision={precision} is none of float32, bf16")
+    if name == "lite0" and weights is not None:
+        raise GanpipeError(
+            f"{weights}: the extractor lite0 brings its weights in a package; leave them out, or "
+            f"name another extractor"
+        )
+    if name == "classifier" and weights is None:
+        raise GanpipeError(
+            "the extractor classifier needs the folder of a trained one: set evaluate.weights to "
+            "the data/reference/statistics/classifier of a run with evaluate.extractor=classifier"
+        )
+    if weights is not None and (source := published(name)) is not None:
+        check_file(source, weights)
+
+
 def make_extractor(name: str, precision: str = "float32", weights: Path | None = None) -> Extractor:
     """The extractor of that name (see NAMES), its weights found, fetched and checked.
 
@@ -43,11 +66,7 @@ def make_extractor(name: str, precision: str = "float32", weights: Path | None =
     use in place of the cache and the download; for `classifier` the folder that was trained.
     Raises GanpipeError when the weights cannot be had or are not those published.
     """
-    if name == "lite0" and weights is not None:
-        raise GanpipeError(
-            f"{weights}: the extractor lite0 brings its weights in a package; leave them out, or "
-            f"name another extractor"
-        )
+    check_options(name, precision, weights)
     if name == "lite0":
         from ganpipe.evaluation.extractors.lite0 import Lite0
 
@@ -60,7 +79,7 @@ def make_extractor(name: str, precision: str = "float32", weights: Path | None =
         from ganpipe.evaluation.extractors.dinov2 import DinoV2
 
         return DinoV2(name, precision, path=weights)
-    if name == "classifier" and weights is not None:
+    if weights is not None:
         from ganpipe.evaluation.extractors.classifier import ClassifierExtractor
 
         if precision != "float32":
@@ -69,9 +88,7 @@ def make_extractor(name: str, precision: str = "float32", weights: Path | None =
                 f"float32"
             )
         return ClassifierExtractor(weights)
-    if name == "classifier":
-        raise GanpipeError("the extractor classifier needs the folder that the reference made")
-    raise GanpipeError(f"there is no extractor {name}: choose one of {', '.join(NAMES)}")
+    raise AssertionError(name)
 
 
 def published(name: str) -> Published | None:

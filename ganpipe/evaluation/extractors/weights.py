@@ -40,8 +40,8 @@ def find_weights(published: Published, path: Path | None = None) -> Path:
     Raises GanpipeError when it is not there and cannot be fetched, or has another sha256; the
     message names the file, both digests and what to do.
     """
-    if path is not None and not path.is_file():
-        raise GanpipeError(f"evaluate.weights={path} is no file. {_by_hand(published, path)}")
+    if path is not None:
+        check_file(published, path)
     place = path or cache_folder() / published.name
     if not place.exists():
         _download(published, place)
@@ -53,6 +53,12 @@ def find_weights(published: Published, path: Path | None = None) -> Path:
             + f", or get it again from {published.url}"
         )
     return place
+
+
+def check_file(published: Published, path: Path) -> None:
+    """Raises GanpipeError where there is no file, and says how to get it."""
+    if not path.is_file():
+        raise GanpipeError(f"evaluate.weights={path} is no file. {_by_hand(published, path)}")
 
 
 def load_weights(published: Published, path: Path | None = None) -> dict[str, Any]:
