@@ -23,7 +23,7 @@ from ganpipe.training.distributed import World
 from ganpipe.training.film import write_film
 from ganpipe.training.history import END, History, best, quick_fid, write_curves
 from ganpipe.training.schedules import passed
-from ganpipe.training.scratch import DONE, claimed, scratch_key
+from ganpipe.training.scratch import claimed, deliver, scratch_key
 from ganpipe.training.snapshots import Snapshots, grid_files
 from ganpipe.training.state_store import STATES
 from ganpipe.training.stopping import Interrupted, Stop, stop_signal
@@ -61,7 +61,7 @@ def run_training(
         run.to_the_end()
         if world.first:
             run.write_outputs(outputs)
-            (scratch / DONE).touch()
+            deliver(scratch)
             state.drop_older(run.states, kept=1)
         world.wait()
 

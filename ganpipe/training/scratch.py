@@ -79,7 +79,8 @@ def claimed(scratch: Path, world: World) -> Iterator[bool]:
     """Hold a scratch folder, for all processes of the world.
 
     Where another run with the same inputs holds it, this one waits and then takes what the other
-    has come to. What was delivered before is trained anew, from nothing: DVC asks for it again.
+    has come to. What was delivered before is trained anew, from nothing: DVC asks for it again. But
+    where DVC was ended before it noted what was delivered, that is delivered again.
     Yields whether that is so; False in all processes but the first.
     """
     lock = FileLock(scratch.with_name(f"{scratch.name}.lock"))
@@ -96,7 +97,7 @@ def claimed(scratch: Path, world: World) -> Iterator[bool]:
             old = scratch.with_name(f"{scratch.name}.old")
             if old.exists():
                 shutil.rmtree(old)
-            anew = not waited and (scratch / DONE).exists()
+            anew = not waited and _is_noted(scratch)
             if anew:
                 scratch.rename(old)  # at once: half a folder would look like a run
                 shutil.rmtree(old)
@@ -104,6 +105,26 @@ def claimed(scratch: Path, world: World) -> Iterator[bool]:
         yield anew
     finally:
         lock.release()
+
+
+def deliver(scratch: Path) -> None:
+    """Mark that the outputs of the run were written, in answer to what DVC asked for here."""
+    (scratch / DONE).write_text(_question(), encoding="utf-8")
+
+
+def _is_noted(scratch: Path) -> bool:
+    """Whether a run was delivered, and DVC may have noted it."""
+    try:
+        asked = (scratch / DONE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return asked != _question() or not asked
+
+
+def _question() -> str:
+    """What DVC asks for: the same until it writes dvc.lock; empty where there is none."""
+    lock = Path("dvc.lock").absolute()
+    return f"{lock} {lock.stat().st_mtime_ns}" if lock.exists() else ""
 
 
 def _acquired(lock: FileLock, patience: float) -> bool:

@@ -48,7 +48,8 @@ run_training(Dataset(data), model, train, outputs, root / "scratch", reference=r
 def start(root: Path, dataset: Path, train: TrainParams) -> subprocess.Popen[bytes]:
     """A process that trains in `root`; the folder `reference` lies beside the data set's."""
     arguments = [MODEL.model_dump_json(), train.model_dump_json(), str(root), str(dataset)]
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments])
+    root.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], cwd=root)
 
 
 def delivered(root: Path) -> dict[str, bytes]:

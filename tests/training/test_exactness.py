@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -238,6 +239,21 @@ def test_what_was_delivered_is_trained_anew_when_asked_anew(tmp_path, dataset, u
     assert not (scratch / "of-the-first").exists()
     # the last, for a run that waited, and the best, which it would deliver
     assert len(list(scratch.glob("states/*.json"))) <= 2
+
+
+def test_what_dvc_did_not_note_is_delivered_again_and_not_trained(tmp_path, dataset, uninterrupted):
+    """DVC was killed after the stage ended and before it wrote dvc.lock."""
+    (tmp_path / "dvc.lock").write_text("stages: {}\n")
+    _finish(tmp_path, dataset)
+    (scratch,) = (tmp_path / "scratch").glob("train-*/")
+    (scratch / "of-the-first").touch()
+    for name in ("model", "checkpoints"):
+        shutil.rmtree(tmp_path / name)  # as DVC does before it runs a stage
+    assert _finish(tmp_path, dataset) == uninterrupted
+    assert (scratch / "of-the-first").exists()
+    (tmp_path / "dvc.lock").write_text("stages: {}\n")  # it notes what it noted before
+    assert _finish(tmp_path, dataset) == uninterrupted
+    assert not (scratch / "of-the-first").exists()
 
 
 # where each field may have its other value: what the sections' checks ask for

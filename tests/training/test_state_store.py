@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,9 @@ def trained(
 ) -> dict[str, bytes]:
     params = train.model_copy(update={"state_url": str(url)})
     outputs = {"model": root / "model", "checkpoints": root / "checkpoints"}
-    run_training(dataset, MODEL, params, outputs, root / "scratch")
+    root.mkdir(exist_ok=True)
+    with chdir(root):  # no folder with a dvc.lock, which a run looks for
+        run_training(dataset, MODEL, params, outputs, root / "scratch")
     return delivered(root)
 
 
