@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -22,8 +24,9 @@ from prefect.events import Event, emit_event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.exceptions import ObjectNotFound
 
-from flows.slots import LEASE_SECONDS, limit_name
-
+Kind = Literal["gpu", "cpu"]
+# a restart of the server is outlived, and whoever waits for a dead holder waits for minutes
+LEASE_SECONDS = 600.0
 ACQUIRED = "prefect.concurrency-limit.acquired"
 RELEASED = "prefect.concurrency-limit.released"
 FREED = "ganpipe.slot.freed"
@@ -40,6 +43,11 @@ class Leak:
 
     limit: str
     run: FlowRun
+
+
+def limit_name(kind: Kind, host: str = "") -> str:
+    """The limit for devices of a machine (default: this one), like `gpu:alice`."""
+    return f"{kind}:{host or socket.gethostname()}"
 
 
 def size_slots(client: SyncPrefectClient, replace: bool = False) -> Iterator[str]:

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.runtime import flow_run as runtime
 
 from flows.lease import ask, leased, make_for_one
-from flows.slots import LEASE_SECONDS
+from flows.limits import LEASE_SECONDS
 
 LIMIT = "ganpipe-retrain"
 BANNED = str.maketrans("/%&<>", "-----")  # in names that Prefect takes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -53,8 +54,8 @@ def recover(
             return Completed(message=f"{crashed.name} is no run of ganpipe: nothing to do")
         if crashed.deployment_id is None:
             return Completed(message=f"{crashed.name} has no deployment: start it again by hand")
-        before = client.read_flow_run_states(flow_run)[-2:][0]
-        if before.is_paused():
+        states = client.read_flow_run_states(flow_run)
+        if (before := states[-2:][0]).is_paused():
             # a heartbeat that was told late looked like the last one
             client.set_flow_run_state(flow_run, before, force=True)
             return Completed(
@@ -63,8 +64,13 @@ def recover(
         if _lives(client, flow_run, crashed.state.timestamp):
             client.set_flow_run_state(flow_run, Running(), force=True)
             return Completed(name="Alive", message=f"{crashed.name} runs: its heart beats again")
-        if crashed.run_count >= attempts:
-            told = f"{crashed.name} crashed {crashed.run_count} times: look at it, then retry it"
+        # what was put back to Running or Suspended never stopped, and was not started again
+        crashes = 1 + sum(
+            state.is_crashed() and after.is_scheduled() for state, after in pairwise(states)
+        )
+        if crashes >= attempts:
+            times = "once" if crashes == 1 else f"{crashes} times"
+            told = f"{crashed.name} crashed {times}: look at it, then retry it"
             return Completed(name="GivenUp", message=told)
         first, now = _first(client), client.read_flow_run(flow_run)
         if not first or now.state is None or now.state.id != crashed.state.id:

@@ -6,10 +6,9 @@ LEASE_SECONDS, and a Prefect server that is away for some minutes takes it from 
 
 from __future__ import annotations
 
-import socket
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
@@ -17,16 +16,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment
 
 from flows.lease import ask, leased
+from flows.limits import LEASE_SECONDS, Kind, free_leaks, limit_name
 from ganpipe.errors import GanpipeError
-
-Kind = Literal["gpu", "cpu"]
-# a restart of the server is outlived, and whoever waits for a dead holder waits for minutes
-LEASE_SECONDS = 600.0
-
-
-def limit_name(kind: Kind, host: str = "") -> str:
-    """The limit for devices of a machine (default: this one), like `gpu:alice`."""
-    return f"{kind}:{host or socket.gethostname()}"
 
 
 @contextmanager
@@ -57,8 +48,22 @@ def slot(
             yield False
             return
         waits(f"waits for {'a slot' if devices == 1 else f'{devices} slots'} of {name}")
-    with leased(name, devices, LEASE_SECONDS):
+    with leased(name, devices, LEASE_SECONDS, _freeing(name, waits)):
         yield True
+
+
+def _freeing(name: str, waits: Callable[[str], None]) -> Callable[[float], None]:
+    """What a waiting run does: now and then it frees slots that only a reconciler can."""
+    looked = -math.inf
+
+    def look(waited: float) -> None:
+        nonlocal looked
+        if waited - looked >= LEASE_SECONDS:
+            looked = waited
+            for told in ask(f"the slots of {name}", lambda client: list(free_leaks(client))):
+                waits(told)
+
+    return look
 
 
 def _limit(client: SyncPrefectClient, name: str) -> GlobalConcurrencyLimitResponse | None:

@@ -17,8 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Crashed
 
 from flows import deploy
+from flows.limits import limit_name
 from flows.prefect_server import shared_server
-from flows.slots import limit_name
 from ganpipe import workspace
 from tests.flows.deployed import Deployed, deployed, wait_for
 from tests.flows.quick import trained
@@ -37,7 +37,7 @@ def there(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> It
         with deployed(tmp_path_factory.mktemp("death"), repository_root) as made:
             file = made.made.folder / "infra/automations.yaml"
             file.write_text(file.read_text().replace("within: 150", f"within: {SILENCE}"))
-            slots = made.made.folder / "flows/slots.py"
+            slots = made.made.folder / "flows/limits.py"
             # a slot of the dead is free when its lease ends
             text = slots.read_text().replace("LEASE_SECONDS = 600.0", f"LEASE_SECONDS = {LEASE}")
             slots.write_text(text)

@@ -23,8 +23,9 @@ from prefect.events import emit_event
 
 from flows import limits
 from flows.deploy import WORKER_PYTHON
+from flows.limits import limit_name
 from flows.locks import LIMIT
-from flows.slots import limit_name
+from flows.slots import slot
 from ganpipe import params
 from ganpipe.errors import GanpipeError
 from tests.flows.deployed import Deployed, deployed
@@ -205,20 +206,22 @@ def test_a_limit_of_another_size_stays_and_is_named(
     assert client.read_global_concurrency_limit_by_name(name).limit == 1
 
 
+@flow(flow_run_name="the holder")
+def take(name: str) -> None:
+    """As a lease that a server with leases in memory forgot: taken, and never given back."""
+    with get_client(sync_client=True) as client:
+        client.increment_concurrency_slots([name], 1, "concurrency")
+        limit = client.read_global_concurrency_limit_by_name(name)
+    resource = f"prefect.concurrency-limit.{limit.id}"
+    emit_event(limits.ACQUIRED, {"prefect.resource.id": resource})
+
+
 def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
     there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "PAGE", 2)
     name = "gpu:elsewhere"
     client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
-
-    @flow(flow_run_name="the holder")
-    def take(name: str) -> None:
-        # as a lease that a server with leases in memory forgot: taken, and never given back
-        client.increment_concurrency_slots([name], 1, "concurrency")
-        limit = client.read_global_concurrency_limit_by_name(name)
-        resource = f"prefect.concurrency-limit.{limit.id}"
-        emit_event(limits.ACQUIRED, {"prefect.resource.id": resource})
 
     take(name)
     take(LIMIT)  # which a command may hold by now, and no event would tell
@@ -232,3 +235,21 @@ def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
     time.sleep(limits.SECONDS_UNTIL_WRITTEN)
     assert limits.leaks(client) == []
     assert client.read_global_concurrency_limit_by_name(LIMIT).active_slots == 1
+
+
+def test_a_run_that_waits_for_a_slot_frees_those_of_the_dead(
+    there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.deploy()
+    name = limit_name("cpu")
+    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(limit=1))
+    take(name)
+    time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    told: list[str] = []
+    with slot("cpu", waits=told.append) as held:
+        assert held
+    assert told == [
+        f"waits for a slot of {name}",
+        f"freed a slot of {name}, held by the flow run the holder, which has ended",
+    ]

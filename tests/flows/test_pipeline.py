@@ -23,8 +23,8 @@ from prefect.states import Scheduled
 
 from flows.cost import SPENT
 from flows.diagnosis import tell_recovered
+from flows.limits import limit_name
 from flows.prefect_server import shared_server
-from flows.slots import limit_name
 from flows.train import train
 from ganpipe import params, tracking
 from ganpipe.files import read_json

@@ -79,11 +79,22 @@ def test_one_that_crashes_again_and_again_is_left_to_a_person(
 ) -> None:
     assert ending(crashed.id, attempts=1) == (
         "GivenUp",
-        f"{crashed.name} crashed 1 times: look at it, then retry it",
+        f"{crashed.name} crashed once: look at it, then retry it",
     )
     state = client.read_flow_run(crashed.id).state
     assert state is not None
     assert state.is_crashed()
+
+
+def test_what_only_seemed_dead_was_not_started_again(
+    client: SyncPrefectClient, crashed: FlowRun
+) -> None:
+    for _ in range(3):  # a server that is away looks like that
+        ended(client, crashed.id, Running())
+    assert ending(crashed.id, attempts=2)[0] == "Scheduled again"
+    ended(client, crashed.id, Running())
+    told = f"{crashed.name} crashed 2 times: look at it, then retry it"
+    assert ending(crashed.id, attempts=2) == ("GivenUp", told)
 
 
 def test_of_two_that_are_told_of_one_crash_one_acts(

@@ -21,8 +21,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from flows import one_retraining
 from flows.lease import Lease, leased
+from flows.limits import limit_name
 from flows.prefect_server import settings, shared_server
-from flows.slots import limit_name, slot
+from flows.slots import slot
 from ganpipe import workspace
 from ganpipe.errors import GanpipeError
 from tests.flows.deployed import wait_for
