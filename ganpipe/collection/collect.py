@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpipe import workspace
-from ganpipe.collection import cache, folders, records, tracked
+from ganpipe.collection import cache, folders, notes, records, tracked
 from ganpipe.collection.items import Item, Rules
 from ganpipe.collection.locks import dvc_at_work, only_collector, sole_user
 from ganpipe.errors import GanpipeError
@@ -18,7 +18,7 @@ from ganpipe.packaging import GENERATOR_TAG
 from ganpipe.tracking import check
 from ganpipe.workspace import git
 
-IN_USE = frozenset({"workspaces", "cache"})  # by whoever holds `locks.using_cache`
+IN_USE = frozenset({"workspaces", "notes", "cache"})  # by whoever holds `locks.using_cache`
 WAIT = "bytes may be there that no lock names yet: wait for it and run `ganpipe gc` again"
 
 
@@ -54,6 +54,7 @@ def plan(repo: Path, uri: str, rules: Rules) -> Plan:
     ]
     if other := tracked.beside(state, uri):
         left.append(tracked.read(other))
+    models = {version.found.name for each in (known, *left[1:]) for version in each.versions}
     running = tracked.running_runs(known)
     spaces = folders.workspaces(repo, running, rules)
     kept = [Path(item.where) for item in spaces if not item.goes]
@@ -67,6 +68,7 @@ def plan(repo: Path, uri: str, rules: Rules) -> Plan:
         *runs,
         *folders.downloads(state, digests, rules),
         *folders.logs(state, rules),
+        *notes.notes(state, models, rules),
     ]
     entries: list[Item] = []
     refused = ""
@@ -123,13 +125,15 @@ def collect(
         for item in plan(repo, uri, replace(rules, kinds=now)).going:
             if item.kind in ("versions", "runs"):
                 records.remove(uri, item)
+            elif item.kind == "notes":
+                notes.remove(item, state)
             else:
                 folders.remove(item, roots)
             done(item)
         if not alone and rules.kinds & IN_USE:
             raise GanpipeError(
-                "a run is under way, so no workspace and nothing of DVC's cache was deleted: wait "
-                "for it and run `ganpipe gc` again"
+                "a run is under way, so no workspace, no notes and nothing of DVC's cache was "
+                "deleted: wait for it and run `ganpipe gc` again"
             )
         if "cache" in rules.kinds:
             _collect_bytes(repo, uri, approved, rules, done)

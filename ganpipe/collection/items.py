@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ganpipe.errors import GanpipeError
 
 # in the order in which they go: nothing goes before what needs it
-KINDS = ("workspaces", "states", "versions", "runs", "models", "logs", "cache")
+KINDS = ("workspaces", "states", "versions", "runs", "models", "logs", "notes", "cache")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DAYS = 86400.0
 

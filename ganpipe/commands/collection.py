@@ -21,7 +21,7 @@ def gc(
     only: Annotated[
         str,
         typer.Option(
-            help="workspaces, states, versions, runs, models, logs, cache: any, with commas"
+            help="workspaces, states, versions, runs, models, logs, notes, cache: any, with commas"
         ),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would go")] = False,

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ganpipe.params.section import Section
 
-Kind = Literal["workspaces", "states", "versions", "runs", "models", "logs", "cache"]
+Kind = Literal["workspaces", "states", "versions", "runs", "models", "logs", "notes", "cache"]
 
 
 class HousekeepingParams(Section):
@@ -30,7 +30,8 @@ class HousekeepingParams(Section):
         tuple[Kind, ...],
         Field(
             description="what to look at; empty: all. cache is DVC's, states are those of "
-            "interrupted trainings, models are downloads"
+            "interrupted trainings, models are downloads, notes are what sweeps and watches go "
+            "on with"
         ),
     ] = ()
     prefect_days: Annotated[

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ganpipe import params, registry, tracking, workspace
-from ganpipe.collection import Plan, records, tracked
+from ganpipe import params, registry, sweeping, tracking, workspace
+from ganpipe.collection import KINDS, Plan, records, tracked, using_cache
+from ganpipe.drift.look import _digest as digest
 from ganpipe.errors import GanpipeError
 from ganpipe.lineage.identity import outputs
 from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, moves
@@ -54,15 +55,19 @@ def test_what_nothing_needs_goes_from_disk(world: World) -> None:
     write(world.state / "logs" / "old.log", "old")
     write(world.state / "scratch" / "train-1" / "states" / "state-1.json", "{}")
     write(world.state / "models" / "ab" / "generator.json", "{}")
+    for name in ("sweeps/0a.json", "sweeps/0a.lock", "sweeps/0b.lock", "sweeps/begun/run.json"):
+        write(world.state / name, "{}")
+    write(world.state / "watch" / "0123" / "seen" / "0a.npy", "")
     gone = {item.kind for item in world.gc()}
-    assert gone == {"workspaces", "states", "versions", "runs", "models", "logs", "cache"}
+    assert gone == set(KINDS)
     assert not artifacts.exists()
     assert not files.exists()
     assert world.numbers() == []
     assert world.objects() == set()
     assert list(world.cache.glob("runs/*/*/*")) == []
-    for name in ("workspaces", "scratch", "models", "logs"):
+    for name in ("workspaces", "scratch", "models", "logs", "sweeps/begun", "watch"):
         assert list((world.state / name).glob("*")) in ([], [world.state / "scratch/train-1.lock"])
+    assert list((world.state / "sweeps").iterdir()) == [world.state / "sweeps" / "begun"]
     refs = workspace.git(world.repo, "for-each-ref", "--format=%(refname)")
     assert refs.split() == ["refs/heads/main"]
     assert world.gc() == []
@@ -87,6 +92,31 @@ def test_age_count_and_choice_are_kept_to(world: World) -> None:
     }
     world.gc(kinds=frozenset({"cache"}))
     assert world.lost() == []
+
+
+def test_what_a_sweep_or_a_watch_may_go_on_with_stays(world: World) -> None:
+    world.registered(0)
+    with sweeping.opened(world.state, "0" * 64) as record:
+        record.save()
+    begun = world.state / "sweeps" / "begun" / "run.json"
+    write(begun, "{}")
+    seen = [world.state / "watch" / digest(name) / "seen" for name in ("ganpipe", "gone")]
+    for folder in seen:
+        write(folder / "0a.npy", "")
+    notes = frozenset({"notes"})
+    assert not world.plan(older_than=DAY, kinds=notes).going
+    plan = world.plan(kinds=notes)
+    assert len(plan.going) == 3
+    assert why(plan, "notes", f"watch {digest('ganpipe')}") == "watches of ganpipe"
+    with using_cache(world.state), sweeping.opened(world.state, "0" * 64):
+        with pytest.raises(GanpipeError, match="a run is under way"):
+            world.gc(kinds=notes)
+        assert record.path.is_file()
+        assert begun.is_file()
+    world.gc(kinds=notes)
+    assert not record.path.exists()
+    assert not begun.exists()
+    assert [folder.exists() for folder in seen] == [True, False]
 
 
 def test_a_plan_changes_nothing(world: World) -> None:

@@ -96,7 +96,16 @@ class World:
 
     def empty(self) -> None:
         """Nothing but the repository: for a test of its own."""
-        for name in ("workspaces", "cache", "scratch", "models", "logs", "mlflow/artifacts"):
+        for name in (
+            "workspaces",
+            "cache",
+            "scratch",
+            "models",
+            "logs",
+            "sweeps",
+            "watch",
+            "mlflow/artifacts",
+        ):
             shutil.rmtree(self.state / name, ignore_errors=True)
         for ref in workspace.git(
             self.repo, "for-each-ref", "--format=%(refname)", "refs/ganpipe/"
