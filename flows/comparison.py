@@ -73,9 +73,12 @@ def _picture(uri: str, evaluation: Evaluation | None, limit: int, width: int) ->
         except (MlflowException, OSError):
             return f"{place} is gone"
         shown = Path(folder) / f"shown-{PICTURE}"
-        with Image.open(found) as picture:
-            picture.thumbnail((width, 100 * width), Image.Resampling.LANCZOS)
-            picture.save(shown)
+        try:
+            with Image.open(found) as picture:
+                picture.thumbnail((width, 100 * width), Image.Resampling.LANCZOS)
+                picture.save(shown)
+        except (OSError, SyntaxError, ValueError) as error:  # as its decoder says so
+            return f"{place} is damaged ({error})"
         return f"![samples]({inline_picture(shown, limit)})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
@@ -21,12 +22,13 @@ from flows.comparison import NARROW, WIDE, comparison
 from flows.diagnosis import failed_flow
 from flows.locks import promotion_lock
 from flows.registry_events import emit_move
+from flows.retries import patiently
 from flows.signature import typed
 from ganpipe import registry, tracking
 from ganpipe.errors import GanpipeError
 from ganpipe.params import RegisterParams
 from ganpipe.registry import CANDIDATE, CHAMPION, PREVIOUS, Decision, Move
-from ganpipe.registry.audit import now
+from ganpipe.registry.audit import answered, now
 from ganpipe.registry.place import Place, open_place
 from ganpipe.registry.promotion import refuse
 
@@ -68,11 +70,11 @@ def _judge(there: Place, version: str) -> Decision:
 
 def _decline(there: Place, version: str, by: str, reason: str) -> Move:
     """Put on record that a version was not promoted, with what the gate said of it."""
-    champion = _champion(there)
-    decision = _judge(there, version)
+    client, decision = tracking.connect(there.uri), _judge(there, version)
     with there.lock():
+        champion = _champion(there)
         told = Move("refused", there.model, version, champion, by, now(), reason, decision)
-        return refuse(tracking.connect(there.uri), told)
+        return refuse(client, replace(told, request=runtime.id))
 
 
 def _champion(there: Place) -> str:
@@ -104,15 +106,19 @@ def promote(
         version: 3, an alias like candidate, or models:/NAME/3; a rollback takes the previous
             champion
         action: promote a version, or roll back to the previous champion
-        reason: why; it is recorded
+        reason: why; it is recorded, or shown to the person who decides
         model: name in the MLflow model registry
         approval: auto: the gate decides; person: a person does, who is shown both side by side
         hours: hours that it waits for a person; then nothing is promoted (above 0, at most 8,760)
     """
-    try:
+
+    def work() -> Move:
         there = open_registry(model)
         with tracking.named_outages(there.uri):
-            move = _move(there, version, action, reason, approval, hours)
+            return _move(there, version, action, reason, approval, hours)
+
+    try:
+        move = patiently(work)
     except GanpipeError as problem:
         return failed_flow(problem)
     told = f"{move.model} version {move.version} {move.action} by {move.by}: {move.reason}"
@@ -123,15 +129,16 @@ def promote(
 def _move(
     there: Place, version: str, action: str, reason: str, approval: str, hours: float
 ) -> Move:
+    there.reconcile()  # what this run began before it was killed is completed
+    if done := answered(tracking.connect(there.uri), there.model, runtime.id):
+        return done
     found = registry.find(there.uri, PREVIOUS if action == "rollback" else version, there.model)
     if found.name != there.model:
         raise GanpipeError(
             f"version={version} is of another model than model={there.model}: set model to "
             f"{found.name} too"
         )
-    number = str(found.version)
-    there.reconcile()
-    champion = _champion(there)
+    number, champion = str(found.version), _champion(there)
     by, force = "", False
     if approval == "person" and number != champion:
         # what was shown is decided on: another version or champion is another question
@@ -139,9 +146,10 @@ def _move(
         by, reason, force = answer.name, answer.reason, answer.decision == AGAINST
         if answer.decision == REJECT:
             return _decline(there, number, by, reason)
+    asked = {"by": by, "against": champion, "request": runtime.id}
     if action == "rollback":
-        return there.rollback(reason, by=by)
-    return there.promote(number, reason, by=by, force=force, against=champion)
+        return there.rollback(reason, **asked)
+    return there.promote(number, reason, force=force, **asked)
 
 
 def _ask(
@@ -201,15 +209,23 @@ def undecided(flow_run: UUID) -> Any:
         return Completed(message="it was not waiting for a person: nothing to record")
     cancelled = ended.state is not None and ended.state.is_cancelled()
     why = "it was cancelled before anybody decided" if cancelled else "nobody decided in time"
+    model, reason = str(ended.parameters.get("model", MODEL)), f"{why} (flow run {ended.name})"
     try:
-        there = open_registry(str(ended.parameters.get("model", MODEL)))
-        with tracking.named_outages(there.uri):
-            reason = f"{why} (flow run {ended.name})"
-            move = _decline(there, asked["version"], by="nobody", reason=reason)
+        told = patiently(lambda: _undecided(model, asked["version"], reason))
     except GanpipeError as problem:
         return failed_flow(problem)
-    told = f"{move.model} version {move.version} was not promoted: {move.reason}"
-    return Completed(message=told, data=move)
+    return Completed(message=told)
+
+
+def _undecided(model: str, version: str, reason: str) -> str:
+    there = open_registry(model)
+    with tracking.named_outages(there.uri):
+        there.reconcile()
+        move = answered(tracking.connect(there.uri), model, runtime.id)
+        if move is None and version == _champion(there):
+            return f"{model} version {version} is champion by now: nothing to record"
+        move = move or _decline(there, version, by="nobody", reason=reason)
+    return f"{model} version {version} was not promoted: {move.reason}"
 
 
 def ask_person(version: ModelVersion, waiting: Move) -> UUID | None:

@@ -7,7 +7,7 @@ from prefect.events import emit_event
 from ganpipe.registry import Move, Registration
 
 MODEL = "ganpipe.model"
-# by hand or not, another version is champion now
+# by hand or not, another version is champion now; one that was restored is the same
 HAPPENED = {"promoted": "promoted", "by-hand": "promoted", "rolled-back": "rolled-back"}
 
 
@@ -29,7 +29,7 @@ def emit_move(move: Move) -> None:
             "by": move.by,
             "at": move.at,
             "reason": move.reason,
-            "passed": None if move.decision is None else move.decision.passed,
+            "passed": move.decision.passed,
         },
     )
 

@@ -115,7 +115,8 @@ def _registry_watched() -> Iterator[None]:
     there = open_place("", promotion_lock, emit_move)
 
     def noticed(move: Move) -> None:
-        _say(f"{move.model} version {move.version} {move.action}: {move.decision.reason}")
+        told = "" if move.decision.passed else ", which the gate does not let pass"
+        _say(f"{move.model} version {move.version} {move.action}{told}: {move.decision.reason}")
 
     stop = threading.Event()
     watch = threading.Thread(
@@ -126,7 +127,7 @@ def _registry_watched() -> Iterator[None]:
         yield
     finally:
         stop.set()
-        watch.join()
+        watch.join(timeout=5.0)  # it may wait for a lock; the next look completes what it is at
 
 
 def _store(repo: Path, state: Path, given: str) -> str:

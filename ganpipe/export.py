@@ -40,13 +40,16 @@ def to_onnx(folder: Path, out: Path, source: str) -> float:
             f"{', '.join(missing)} not installed: `pip install 'ganpipe[onnx]'`, or "
             f"`pip install {' '.join(NEEDED)}`"
         )
+    if out.expanduser().is_dir():
+        raise GanpipeError(f"--out={out} is a folder: name a file in it")
     import onnx
 
     generator = load_generator(folder)
     program = _traced(generator)
     onnx.helper.set_model_props(program, _metadata(generator, folder, source))
     content = program.SerializeToString()
-    difference = max(_difference(generator, content, n) for n in CHECKED_BATCHES)
+    # numpy's keeps a NaN, wherever it stands
+    difference = float(np.max([_difference(generator, content, n) for n in CHECKED_BATCHES]))
     if not difference <= TOLERANCE:
         raise GanpipeError(
             f"{source} as ONNX makes images that differ by {difference:.3g} from PyTorch's, more "

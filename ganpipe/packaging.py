@@ -193,7 +193,8 @@ def download(uri: str, version: ModelVersion, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / "download.lock"):
         weights = folder / WEIGHTS
-        if weights.is_file() and sha256(weights) == digest:
+        whole = weights.is_file() and (folder / DESCRIPTION).is_file()
+        if whole and sha256(weights) == digest:
             return folder
         source = f"{version.source}/artifacts/{GENERATOR}"
         try:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Mapping
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -67,7 +69,7 @@ def states(state: Path, rules: Rules) -> list[Item]:
             continue
         # `.old` is what a training was removing when it was killed
         needed = "a training is under way" if _is_held(_lock_of(folder)) else ""
-        written = max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
+        written = max(found.st_mtime for found in _stats(folder))
         place, size = str(folder), own_bytes(folder)
         found.append(judged("states", folder.name, place, written, rules, size=size, needed=needed))
     return found
@@ -123,8 +125,17 @@ def logs(state: Path, rules: Rules) -> list[Item]:
 
 def own_bytes(folder: Path) -> int:
     """Bytes that only this folder holds: a file that is linked into the cache stays there."""
-    found = (path.lstat() for path in folder.rglob("*") if not path.is_dir())
-    return sum(each.st_size for each in found if each.st_nlink == 1)
+    files = (found for found in _stats(folder) if not stat.S_ISDIR(found.st_mode))
+    return sum(found.st_size for found in files if found.st_nlink == 1)
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of a folder and all below it, but for what goes while this looks: a run may be at work."""
+    yield folder.lstat()
+    for place, folders, files in os.walk(folder):  # skips what is gone
+        for name in (*folders, *files):
+            with suppress(FileNotFoundError):
+                yield Path(place, name).lstat()
 
 
 def remove(item: Item, roots: Collection[Path]) -> None:

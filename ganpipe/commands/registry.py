@@ -25,16 +25,23 @@ def promote(
     model: Model = "",
 ) -> None:
     """Make a version champion, if the gate lets it and every byte of it can be found."""
+    from ganpipe import registry
+
     here = open_registry(model)
-    _notice(here)
+    before = _notice(here)
+    if before is not None and before.action == "promoted":  # whatever was asked for then
+        asked = registry.find(here.uri, version, here.model)
+        if (asked.name, str(asked.version)) == (before.model, before.version):
+            return
     _tell(here.promote(version, reason, force=force))
 
 
 def rollback(reason: Reason, model: Model = "") -> None:
     """Make the previous champion champion again; twice brings the first state back."""
     here = open_registry(model)
-    _notice(here)
-    _tell(here.rollback(reason))
+    before = _notice(here)
+    if before is None or before.action != "rolled-back":  # else this one had been interrupted
+        _tell(here.rollback(reason))
 
 
 def history(
@@ -139,19 +146,24 @@ def _notice(here: Place) -> Move | None:
 
 
 def _noticed(move: Move) -> str:
-    told = f"noticed: version {move.version} {_what(move)} ({move.reason})"
+    known = move.action in ("promoted", "rolled-back")
+    did = "completed what had been interrupted" if known else "noticed"
+    told = f"{did}: version {move.version} {_what(move)} ({move.reason})"
     passed = move.decision.passed
     return told if passed else f"{told}\nwarning: the gate says no: {move.decision.reason}"
 
 
 def _tell(move: Move) -> None:
+    from ganpipe.registry.judge import VERIFY
+
     print(f"{move.model} version {move.version} {_what(move)}: {move.decision.reason}")
     if move.warning:
         print(f"warning: {move.warning}")
     if move.action == "refused":
         for result in move.decision.results:
             print(f"  {'✓' if result.passed else '✗'} {result.rule}: {result.told}")
-        print("--force overrules the gate, but never bytes that cannot be found")
+        if all(each.passed for each in move.decision.results if each.rule == VERIFY):
+            print("--force overrules the gate")
         raise typer.Exit(1)
 
 
@@ -164,6 +176,8 @@ def _what(move: Move) -> str:
         return f"is champion again{before}"
     if move.action == "by-hand":
         return f"is champion by hand{before}"
+    if move.action == "restored":
+        return "is champion, as it was"
     if move.action == "unreadable":
         return "was decided on, which cannot be read"
     still = f", version {move.previous} stays champion" if move.previous else ""

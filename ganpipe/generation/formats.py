@@ -17,7 +17,7 @@ from ganpipe.generation.request import Request
 
 GRID, METADATA = "grid.png", "metadata.jsonl"
 GRID_IMAGES = 64
-PART_BYTES = 32 * 2**20  # of pixels: what a kill may lose, and what memory holds twice
+PART_BYTES = 32 * 2**20  # of pixels: a kill may lose two parts, and memory holds them
 MOST_ROWS, FILTERED_ROWS = 16_384, 1024
 ROW_GROUP = 256  # rows that a reader of Parquet takes at once
 UNLABELLED = "generated"  # one class for all keeps grid.png, which has none, out of an ingest

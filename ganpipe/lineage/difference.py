@@ -119,17 +119,11 @@ def _code(one: Mapping[str, Any], two: Mapping[str, Any], repo: Path) -> dict[st
 
 def _measures(uri: str, one: ModelVersion, two: ModelVersion) -> tuple[list[dict[str, Any]], str]:
     """Rows of two's measures with one's values, or the reason why there are none."""
-    from ganpipe.registry import evaluation_of
+    from ganpipe.registry import comparable
 
-    ours, theirs = evaluation_of(uri, two), evaluation_of(uri, one)
+    ours, theirs = comparable(uri, two, one)
     if ours is None or theirs is None:
         return [], "a version carries no evaluation"
-    if ours.protocol != theirs.protocol:  # one of them may have been measured again since
-        other = evaluation_of(uri, one, ours.protocol)
-        if other is not None:
-            theirs = other
-        else:
-            ours = evaluation_of(uri, two, theirs.protocol) or ours
     if ours.protocol != theirs.protocol:
         different = _changes(theirs.protocol, ours.protocol)
         pairs = "; ".join(f"{key} {was!r} v {is_!r}" for key, (was, is_) in different.items())

@@ -114,6 +114,7 @@ def opened(repo: Path, *, thorough: bool = False) -> Iterator[Store]:
     from dvc.fs import get_cloud_fs  # type: ignore[import-untyped]
     from dvc_data.hashfile.db import get_odb
     from dvc_data.hashfile.state import State, StateNoop
+    from dvc_objects.fs.errors import RemoteMissingDepsError
     from dvc_objects.fs.local import localfs
 
     database: Any = get_odb  # its package has types, this function none
@@ -126,7 +127,10 @@ def opened(repo: Path, *, thorough: bool = False) -> Iterator[Store]:
         remote, why = None, "none is set: `ganpipe init --remote URL`"
         if name := config["core"].get("remote"):
             kind, settings, path = get_cloud_fs(config, name=name)
-            files = kind(**settings)
+            try:
+                files = kind(**settings)
+            except RemoteMissingDepsError as error:
+                raise GanpipeError(f"DVC's remote {name} needs more packages: {error}") from error
             settings["hash_name"] = "md5"
             remote = database(files, files.join(path, "files", "md5"), **settings)
     except ConfigError as error:

@@ -2,7 +2,7 @@
 
 from ganpipe.registry.audit import Move, history, to_json
 from ganpipe.registry.by_hand import reconcile
-from ganpipe.registry.evaluations import Evaluation, evaluation_of
+from ganpipe.registry.evaluations import Evaluation, comparable, evaluation_of
 from ganpipe.registry.gate import Decision, Result
 from ganpipe.registry.judge import Verify, judge
 from ganpipe.registry.locks import file_lock, is_shared
@@ -31,6 +31,7 @@ __all__ = [
     "Result",
     "Verify",
     "aliases",
+    "comparable",
     "evaluation_of",
     "file_lock",
     "find",

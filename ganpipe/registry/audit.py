@@ -31,7 +31,9 @@ PROMOTIONS_OF = "ganpipe.promotions_of"
 UNKNOWN = "unknown"
 TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 Key = tuple[str, str]  # of a decision: its tag, which sorts by time, and the version
-Action = Literal["promoted", "refused", "waiting", "rolled-back", "by-hand", "unreadable"]
+Action = Literal[
+    "promoted", "refused", "waiting", "rolled-back", "by-hand", "restored", "unreadable"
+]
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ class Move:
     """What was decided of a version, and what became of the aliases."""
 
     action: Action
-    """waiting: the gate lets it pass, and a person has the word. unreadable: what was written of
-    this decision is damaged, and `reason` names it."""
+    """waiting: the gate lets it pass, and a person has the word. restored: an alias that was moved
+    or deleted by hand is back where it was. unreadable: what was written of this decision is
+    damaged, and `reason` names it."""
     model: str
     version: str
     """The one decided on; after rolled-back, the one that is champion again."""
@@ -52,6 +55,8 @@ class Move:
     reason: str
     decision: Decision
     """By the gate and verify; promoted although it did not pass: somebody forced it."""
+    request: str = ""
+    """Who asked, such as a flow run's id: asking again is answered by this, not done twice."""
     warning: str = ""
     """What could not be done beside the move itself."""
 
@@ -86,7 +91,9 @@ def from_json(line: str, where: str) -> Move:
 def write(client: MlflowClient, move: Move) -> None:
     """Write a decision into the version's tags: all of it, and what people look for first."""
     headline = {"gate": text(move.decision.passed), "gate_reason": move.decision.reason}
-    if move.action not in ("refused", "waiting"):
+    if move.action == "restored":  # what was decided of it before stands
+        headline = {}
+    elif move.action not in ("refused", "waiting"):
         headline |= {"promoted_by": move.by, "promoted_at": move.at}
         headline |= {"promoted_from": move.previous, "promoted_reason": move.reason}
     for key, value in headline.items():
@@ -167,6 +174,16 @@ def latest(client: MlflowClient, model: str, version: str) -> Move | None:
     return moves[-1] if moves else None
 
 
+def answered(client: MlflowClient, model: str, request: str) -> Move | None:
+    """The decision that this very request has led to already; None where there is none."""
+    for (key, version), line in _lines_of_tags(versions(client, model)).items():
+        if request and request in line:
+            move = _read(model, (key, version), line)
+            if move.request == request:
+                return move
+    return None
+
+
 def _publish(client: MlflowClient, model: str) -> None:
     run_id = _file_run(client, model) or _new_file_run(client, model)
     kept = _lines_of_file(client, run_id)
@@ -196,7 +213,8 @@ def _lines_of_file(client: MlflowClient, run_id: str) -> dict[Key, str]:
         return {}
     with tempfile.TemporaryDirectory(prefix="ganpipe-") as folder:
         kept = Path(client.download_artifacts(run_id, PROMOTIONS, folder))
-        lines = kept.read_text(encoding="utf-8", errors="replace").splitlines()
+        # not splitlines: what people wrote may hold other separators than these
+        lines = kept.read_text(encoding="utf-8", errors="replace").split("\n")
     found = {}
     for line in lines:
         try:

@@ -121,13 +121,10 @@ def _planned(client: MlflowClient, model: str, seen: Seen, was: str, before: str
     """How the aliases should be, and what a person did; None where nobody has to be told."""
     if not seen.champion:
         gone = f"version {seen.was} was deleted" if not was else f"the alias {CHAMPION} was deleted"
-        back = was or before
-        after = before if back == was else ""
-        return (
-            _by_hand(model, back, after, f"{gone} in MLflow: this one is it again")
-            if back
-            else None
-        )
+        reason = f"{gone} in MLflow: this one is it again"
+        if was:
+            return _restored(model, was, before, reason)
+        return _by_hand(model, before, "", reason) if before else None
     if seen.champion != was:
         tags = client.get_model_version(model, seen.champion).tags
         if not seen.known and "ganpipe.promoted_at" in tags:
@@ -138,7 +135,11 @@ def _planned(client: MlflowClient, model: str, seen: Seen, was: str, before: str
         return None
     what = f"moved to version {seen.previous}" if seen.previous else "deleted"
     reason = f"the alias {PREVIOUS} was {what} in MLflow: it is back"
-    return _by_hand(model, seen.champion, before, reason)
+    return _restored(model, seen.champion, before, reason)
+
+
+def _restored(model: str, version: str, previous: str, reason: str) -> Move:
+    return replace(_by_hand(model, version, previous, reason), action="restored")
 
 
 def _by_hand(model: str, version: str, previous: str, reason: str) -> Move:

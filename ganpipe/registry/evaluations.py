@@ -67,6 +67,34 @@ def evaluation_of(
     Where it carries none that can be read, its newest re-evaluation stands in. Raises
     DamagedError when there is none either; asked for one by `protocol`, that is as good as none.
     """
+    return _found(uri, version, "" if protocol is None else digest(protocol))
+
+
+def comparable(
+    uri: str, one: ModelVersion, two: ModelVersion
+) -> tuple[Evaluation | None, Evaluation | None]:
+    """Evaluations of both, by the same protocol where there are such; else what they carry.
+
+    Either may have been measured anew, by the other's protocol or both by a later one. Raises
+    DamagedError as `evaluation_of`.
+    """
+    first, second = evaluation_of(uri, one), evaluation_of(uri, two)
+    if first is None or second is None or first.protocol == second.protocol:
+        return first, second
+    if like_first := evaluation_of(uri, two, first.protocol):
+        return first, like_first
+    if like_second := evaluation_of(uri, one, second.protocol):
+        return like_second, second
+    others = {key for key in two.tags if key.startswith(EVALUATION_TAG)}
+    for key, _ in _measured(uri, one, EVALUATION_TAG):
+        name = key.removeprefix(EVALUATION_TAG)
+        if key in others and (new := _found(uri, one, name)) and (other := _found(uri, two, name)):
+            return new, other
+    return first, second
+
+
+def _found(uri: str, version: ModelVersion, protocol: str) -> Evaluation | None:
+    """As evaluation_of, by a protocol's digest; empty: what the version carries."""
     if GENERATOR_TAG not in version.tags:  # another's, so nobody knows what its files are
         return None
     check(uri)
@@ -77,24 +105,29 @@ def evaluation_of(
         except DamagedError as error:
             problem = problem or error
             continue
-        if found is not None and protocol in (None, found.protocol):
+        if found is not None and protocol in ("", digest(found.protocol)):
             return found
-    if problem is not None and protocol is None:
+    if problem is not None and not protocol:
         raise problem
     return None
 
 
-def _reports(uri: str, version: ModelVersion, protocol: Mapping[str, Any] | None) -> Iterator[str]:
+def _reports(uri: str, version: ModelVersion, protocol: str) -> Iterator[str]:
     """Report folders of a version, the one to believe first."""
-    tag = EVALUATION_TAG if protocol is None else f"{EVALUATION_TAG}{digest(protocol)}"
     own = f"{version.source}/lineage/{REPORT}"
-    if protocol is None:
+    if not protocol:
         yield own
-    runs = [_run(uri, run_id) for key, run_id in version.tags.items() if key.startswith(tag)]
-    for run in sorted(filter(None, runs), key=lambda run: -run.info.start_time):
+    for _, run in _measured(uri, version, f"{EVALUATION_TAG}{protocol}"):
         yield f"{run.info.artifact_uri}/{REPORT}"
-    if protocol is not None:  # what was measured later comes first: its own may be damaged
+    if protocol:  # what was measured later comes first: its own may be damaged
         yield own
+
+
+def _measured(uri: str, version: ModelVersion, tag: str) -> list[tuple[str, Run]]:
+    """Tags of a version that begin with `tag`, with the runs that measured it, newest first."""
+    runs = [(key, _run(uri, run_id)) for key, run_id in version.tags.items() if key.startswith(tag)]
+    there = [(key, run) for key, run in runs if run is not None]
+    return sorted(there, key=lambda each: -each[1].info.start_time)
 
 
 def _run(uri: str, run_id: str) -> Run | None:

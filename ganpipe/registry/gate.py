@@ -50,16 +50,18 @@ def gate(
     rules: Sequence[str],
     margin: float = 0.0,
     names: tuple[str, str] = ("", ""),
+    model: str = "",
 ) -> Decision:
     """Whether a candidate may become champion.
 
-    `names`: the versions of candidate and champion; an empty one of the champion says that there
-    is none to beat. `margin` is a share: 0.02 is 2 %.
+    `names`: the versions of candidate and champion, of a `model` for who has several; an empty one
+    of the champion says that there is none to beat. `margin` is a share: 0.02 is 2 %.
     """
     if candidate is None:
         results = tuple(Result(rule, False, UNMEASURED, {}) for rule in rules)
         return summed_up(results, names[1])
-    results = tuple(_result(rule, candidate, champion, margin, names) for rule in rules)
+    remedy = _remedy(names, model)
+    results = tuple(_result(rule, candidate, champion, margin, names, remedy) for rule in rules)
     return summed_up(results, names[1], digest(candidate.protocol))
 
 
@@ -78,11 +80,12 @@ def _result(
     champion: Evaluation | None,
     margin: float,
     names: tuple[str, str],
+    remedy: str,
 ) -> Result:
     if rule == NO_MEMORISATION:
         return _no_memorisation(candidate)
     if rule == BETTER:
-        return _better(candidate, champion, margin, names)
+        return _better(candidate, champion, margin, names, remedy)
     return _bound(rule, candidate)
 
 
@@ -117,8 +120,18 @@ def _no_memorisation(candidate: Evaluation) -> Result:
     return Result(NO_MEMORISATION, finding in ("nothing found", "suspicious"), told, {})
 
 
+def _remedy(names: tuple[str, str], model: str) -> str:
+    """What makes two versions comparable that were measured differently."""
+    one, two = (f"models:/{model}/{name}" if model and name else name or "it" for name in names)
+    return f"`ganpipe evaluate {two} --like {one}` measures the champion as this one was"
+
+
 def _better(
-    candidate: Evaluation, champion: Evaluation | None, margin: float, names: tuple[str, str]
+    candidate: Evaluation,
+    champion: Evaluation | None,
+    margin: float,
+    names: tuple[str, str],
+    remedy: str,
 ) -> Result:
     metric = candidate.metric
     ours = candidate.measure(metric)
@@ -130,8 +143,7 @@ def _better(
     if not names[1]:
         told = "the first version: there was no champion to beat"
         return Result(BETTER, True, told, {"candidate": value})
-    version, other = names[0] or "it", f"champion version {names[1]}"
-    remedy = f"`ganpipe evaluate {names[1]} --like {version}` measures the champion as this one was"
+    other = f"champion version {names[1]}"
     if champion is None:
         told = f"{other} carries no evaluation to compare with: {remedy}"
         return Result(BETTER, False, told, {"candidate": value})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ganpipe.errors import GanpipeError
-from ganpipe.registry.evaluations import Evaluation, evaluation_of
+from ganpipe.registry.evaluations import comparable, evaluation_of
 from ganpipe.registry.gate import Decision, Result, gate, summed_up
 from ganpipe.registry.versions import CHAMPION, aliases, existing, find
 
@@ -41,11 +41,14 @@ def compared(
     """What the gate says of a version beside another one."""
     names = (str(version.version), str(champion.version) if champion else "")
     try:
-        ours, theirs = _comparable(uri, version, champion)
+        if champion is None:
+            ours, theirs = evaluation_of(uri, version), None
+        else:
+            ours, theirs = comparable(uri, version, champion)
     except GanpipeError as error:  # an evaluation is damaged, or of another generator
         results = tuple(Result(rule, False, str(error), {}) for rule in rules)
         return summed_up(results, names[1])
-    return gate(ours, theirs, rules, margin, names)
+    return gate(ours, theirs, rules, margin, names, version.name)
 
 
 def verified(verify: Verify, version: ModelVersion) -> Result:
@@ -58,19 +61,3 @@ def verified(verify: Verify, version: ModelVersion) -> Result:
         return Result(VERIFY, True, "all that its dvc.lock names is there", {})
     told = "; ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
     return Result(VERIFY, False, f"not every byte can be found again: {told}", {})
-
-
-def _comparable(
-    uri: str, version: ModelVersion, champion: ModelVersion | None
-) -> tuple[Evaluation | None, Evaluation | None]:
-    """Evaluations of both, by one protocol where there are such: either may be measured anew."""
-    ours = evaluation_of(uri, version)
-    if champion is None or ours is None:
-        return ours, None
-    theirs = evaluation_of(uri, champion)
-    if theirs is None or theirs.protocol != ours.protocol:
-        if like_ours := evaluation_of(uri, champion, ours.protocol):
-            return ours, like_ours
-        if theirs is not None and (like_theirs := evaluation_of(uri, version, theirs.protocol)):
-            return like_theirs, theirs
-    return ours, theirs

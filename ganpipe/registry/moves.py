@@ -1,8 +1,9 @@
 """The one function that moves aliases, and what completes it when it was interrupted.
 
 MLflow's aliases have no history and no compare-and-set. So everything here runs under the lock
-that is passed in; what is about to happen is written first, and the next command of any kind
-completes it; what ganpipe last left is written too, so that a move by hand is noticed.
+that is passed in; what is about to happen is written first, and the next promotion, rollback,
+registration or look at the history completes it; what ganpipe last left is written too, so that a
+move by hand is noticed.
 """
 
 from __future__ import annotations

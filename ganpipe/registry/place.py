@@ -67,6 +67,7 @@ class Place:
         by: str = "",
         force: bool = False,
         against: str | None = None,
+        request: str = "",
     ) -> Move:
         """See `registry.promote`."""
         with self._judging() as how:
@@ -78,15 +79,26 @@ class Place:
                 by=by,
                 force=force,
                 against=against,
+                request=request,
                 lock=self.lock(),
                 **how,
             )
 
-    def rollback(self, reason: str, *, by: str = "") -> Move:
+    def rollback(
+        self, reason: str, *, by: str = "", against: str | None = None, request: str = ""
+    ) -> Move:
         """See `registry.rollback`."""
         with self._judging() as how:
-            lock = self.lock()
-            return promotion.rollback(self.uri, self.model, reason=reason, by=by, lock=lock, **how)
+            return promotion.rollback(
+                self.uri,
+                self.model,
+                reason=reason,
+                by=by,
+                against=against,
+                request=request,
+                lock=self.lock(),
+                **how,
+            )
 
     def reconcile(self) -> Move | None:
         """Complete what was interrupted, and put on record what was moved in MLflow itself."""

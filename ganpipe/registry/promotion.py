@@ -35,6 +35,7 @@ def promote(
     rules: Sequence[str] = RULES,
     margin: float = 0.0,
     against: str | None = None,
+    request: str = "",
     on_move: OnMove = nobody,
 ) -> Move:
     """Make a version champion if gate and verify let it; the champion becomes previous-champion.
@@ -42,7 +43,9 @@ def promote(
     `version` is written as for `find`. `by` is who decides (default: the user of this process).
     `force` overrules the gate, never `verify`: what cannot be rebuilt is not promoted. `against`
     is the champion that the decision was made against (default: the one of now, before the lock
-    is waited for). `on_move` is told of this move, and of those by hand that were noticed first.
+    is waited for). What `request` names has been done at most once: asked again, for a process may
+    end before it hears the answer, the same Move comes back. `on_move` is told of this move, and
+    of those by hand that were noticed first.
     Returns what was decided, also a refusal. Raises GanpipeError for an unknown version, for
     the champion itself, and when another one has become champion meanwhile.
     """
@@ -56,6 +59,8 @@ def promote(
         ahead(client, model, verify, number)
         with lock:
             before = settle(client, uri, model, rules, margin, verify, on_move)
+            if done := audit.answered(client, model, request):
+                return done
             champion = aliases(client, model).get(CHAMPION, "")
             if champion == number and before and before.version == number:
                 return before  # this very promotion had been interrupted
@@ -68,9 +73,8 @@ def promote(
             checked = verified(verify, found)
             decision = compared(uri, found, rival, rules, margin).beside(checked)
             passed = decision.passed or (force and checked.passed)
-            planned = _move(
-                "promoted" if passed else "refused", model, number, champion, by, reason, decision
-            )
+            action: Action = "promoted" if passed else "refused"
+            planned = _move(action, model, number, champion, by, reason, decision, request)
             return moves.move(client, planned, on_move) if passed else refuse(client, planned)
 
 
@@ -84,12 +88,15 @@ def rollback(
     by: str = "",
     rules: Sequence[str] = RULES,
     margin: float = 0.0,
+    against: str | None = None,
+    request: str = "",
     on_move: OnMove = nobody,
 ) -> Move:
     """Make previous-champion champion again, and the champion previous-champion.
 
     Twice brings the first state back. The gate is not asked, `verify` is. The one that was
-    rolled back is marked, so that no cached run promotes it again. `on_move` as for `promote`.
+    rolled back is marked, so that no cached run promotes it again. `against`, `request` and
+    `on_move` as for `promote`.
     Raises GanpipeError when there is nothing to go back to, or another one has become champion
     meanwhile.
     """
@@ -98,10 +105,13 @@ def rollback(
     client = connect(uri)
     with moves.outages(uri):
         there = aliases(client, model)
-        against = there.get(CHAMPION, "")
+        if against is None:
+            against = there.get(CHAMPION, "")
         ahead(client, model, verify, there.get(PREVIOUS, ""))
         with lock:
             before = settle(client, uri, model, rules, margin, verify, on_move)
+            if done := audit.answered(client, model, request):
+                return done
             if before and before.action == "rolled-back":
                 return before  # this very rollback had been interrupted
             there = aliases(client, model)
@@ -116,7 +126,7 @@ def rollback(
             checked = verified(verify, client.get_model_version(model, previous))
             decision = summed_up((checked,), champion)
             action: Action = "rolled-back" if checked.passed else "refused"
-            planned = _move(action, model, previous, champion, by, reason, decision)
+            planned = _move(action, model, previous, champion, by, reason, decision, request)
             if not checked.passed:
                 return refuse(client, planned)
             return moves.move(client, planned, on_move)
@@ -136,9 +146,10 @@ def _move(
     by: str,
     reason: str,
     decision: Decision,
+    request: str,
 ) -> Move:
     who = by or user() or audit.UNKNOWN
-    return Move(action, model, version, previous, who, audit.now(), reason, decision)
+    return Move(action, model, version, previous, who, audit.now(), reason, decision, request)
 
 
 def _check_reason(reason: str) -> None:

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import AwaitingRetry
 from prefect.utilities.callables import parameter_schema
 
 from flows import deploy, locks, services
@@ -260,6 +261,22 @@ def test_without_a_person_the_gate_decides(
     assert over.state.is_failed()
     assert "has no version 7: versions 1, 2, 3" in str(over.state.message)
     assert len(registry.history(repo.uri, model)) == 5
+
+
+def test_a_run_that_is_started_again_moves_nothing_twice(
+    repo: Repository, client: SyncPrefectClient, model: str
+) -> None:
+    """As after a crash between the move and the end of the run."""
+    wait(client, start(model, approval="auto", reason="better"), is_over)
+    back = start(model, action="rollback", approval="auto", reason="it repeats itself")
+    wait(client, back, is_over)
+    known = registry.history(repo.uri, model)
+    client.set_flow_run_state(back, AwaitingRetry(), force=True)
+    over = wait(client, back, lambda run: run.run_count == 2 and is_over(run))
+    assert over.state.name == "Rolled-back"  # type: ignore[union-attr]
+    assert registry.history(repo.uri, model) == known
+    assert known[-1].request == str(back)
+    assert registry.aliases(tracking.connect(repo.uri), model)[CHAMPION] == "1"
 
 
 def test_a_candidate_is_asked_about_once(

@@ -98,11 +98,27 @@ def test_a_deleted_champion_alias_comes_back(shelf: Shelf) -> None:
     shelf.client.delete_registered_model_alias("deleted alias", CHAMPION)
     move = shelf.reconcile("deleted alias")
     assert move is not None
+    assert move.action == "restored"
     assert "alias champion was deleted" in move.reason
     assert shelf.champions("deleted alias") == ("2", "1")
     shelf.client.delete_registered_model_alias("deleted alias", CHAMPION)
     shelf.client.delete_registered_model_alias("deleted alias", PREVIOUS)
     assert shelf.rollback("deleted alias").version == "1"
+
+
+def test_what_was_decided_of_a_champion_stands_when_its_aliases_come_back(shelf: Shelf) -> None:
+    prepared(shelf, "evidence")
+    shelf.promote("evidence", "4", force=True, reason="all the same")
+    before = shelf.tags("evidence", "4")
+    assert before["ganpipe.gate"] == "false"
+    for alias in (PREVIOUS, CHAMPION):
+        shelf.client.delete_registered_model_alias("evidence", alias)
+        assert shelf.reconcile("evidence") is not None
+        assert shelf.champions("evidence") == ("4", "2")
+    after = shelf.tags("evidence", "4")
+    assert {key: after[key] for key in before} == before
+    actions = [move.action for move in registry.history(shelf.uri, "evidence")]
+    assert actions[-3:] == ["promoted", "restored", "restored"]
 
 
 def test_a_deleted_champion_gives_way_to_its_predecessor(shelf: Shelf) -> None:
@@ -128,6 +144,7 @@ def test_previous_champion_names_none_but_who_was_champion(shelf: Shelf, version
         shelf.client.delete_registered_model_alias(model, PREVIOUS)
     move = shelf.reconcile(model)
     assert move is not None
+    assert move.action == "restored"
     assert "previous-champion was" in move.reason
     assert shelf.champions(model) == ("2", "1")
     assert shelf.reconcile(model) is None

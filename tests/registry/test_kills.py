@@ -8,13 +8,16 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ganpipe import registry
+from ganpipe.commands import registry as commands
 from ganpipe.errors import GanpipeError
-from ganpipe.registry import Move
+from ganpipe.params import RegisterParams
+from ganpipe.registry import Move, moves
+from ganpipe.registry.place import Place
 from tests.registry.shelf import (
     Shelf,
     before_write,
@@ -22,6 +25,9 @@ from tests.registry.shelf import (
     promote_beside_others,
     told,
 )
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 MOST_WRITES = 40
 KILLED = 9
@@ -215,3 +221,72 @@ def _call_of(name: str, shelf: Shelf) -> int:
     with before_write(0, die) as calls:
         shelf.promote(f"counted {name}", "3")
     return calls.index(name) + 1
+
+
+def _is_moving(shelf: Shelf, model: str) -> bool:
+    return moves.MOVING in shelf.client.get_registered_model(model).tags
+
+
+class Checkout(Place):
+    """What a command finds, with bytes that are all there."""
+
+    def verify(self, version: ModelVersion) -> list[str]:
+        return []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["promote", "roll back"])
+def test_a_command_that_is_given_again_after_a_kill_does_nothing_twice(
+    shelf: Shelf, action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, number, ended = f"command {action}", 0, False
+    prepared(shelf, model)
+    place = Checkout(tmp_path, shelf.uri, model, RegisterParams(), shelf.lock)
+    monkeypatch.setattr(commands, "open_registry", lambda name: place)
+
+    def command() -> None:
+        if action == "promote":
+            commands.promote("3", "sharper")
+        else:
+            commands.rollback("it repeats itself")
+
+    while not ended:
+        number += 1
+        _, expected = _asked(shelf, action, model)
+        with contextlib.suppress(Died):
+            with before_write(number, die):
+                command()
+            ended = True
+        # else they see that it was done
+        if _is_moving(shelf, model) or shelf.champions(model) != expected:
+            command()
+        assert shelf.champions(model) == expected, number
+    assert number > 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["promote", "roll back"])
+def test_one_request_is_done_once_however_often_it_is_made(shelf: Shelf, action: str) -> None:
+    """As a flow run that was killed and is started again, whoever completed it meanwhile."""
+    model, number, ended = f"request {action}", 0, False
+    prepared(shelf, model)
+    while not ended:
+        number += 1
+        _, expected = _asked(shelf, action, model)
+
+        def act(request: str = f"run {number}") -> Move:
+            if action == "promote":
+                return shelf.promote(model, "3", request=request)
+            return shelf.rollback(model, request=request)
+
+        with contextlib.suppress(Died):
+            with before_write(number, die):
+                act()
+            ended = True
+        if number % 2:
+            shelf.reconcile(model)
+        first, again = act(), act()
+        assert first == again
+        assert first.version == expected[0]
+        assert shelf.champions(model) == expected, number
+    assert number > 8

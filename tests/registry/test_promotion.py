@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ganpipe import registry
+from ganpipe import registry, tracking
 from ganpipe.errors import GanpipeError
+from ganpipe.evaluation.report.page import DECISIONS
 from ganpipe.registry import CHAMPION, Move
 from tests.registry.shelf import Shelf, told
 
@@ -154,6 +155,19 @@ def test_either_of_two_may_be_measured_anew_to_be_compared(shelf: Shelf) -> None
     assert shelf.champions("anew") == ("1", None)  # judging moves nothing
 
 
+def test_both_measured_anew_by_a_third_protocol_are_compared_by_it(shelf: Shelf) -> None:
+    shelf.add("third", told(30.0, seed=1))
+    shelf.add("third", told(20.0, seed=2))
+    shelf.promote("third", "1")
+    shelf.evaluate("third", "1", told(28.0, seed=3))
+    remedy = "`ganpipe evaluate models:/third/1 --like models:/third/2`"
+    assert remedy in registry.judge(shelf.uri, "third", "2", ["better"], 0.0).reason
+    shelf.evaluate("third", "2", told(21.0, seed=3))
+    found = registry.judge(shelf.uri, "third", "2", ["better"], 0.0)
+    assert "21 against champion version 1's 28" in found.reason
+    assert found.passed
+
+
 def test_an_evaluation_of_another_generator_is_not_believed(shelf: Shelf) -> None:
     version = shelf.client.get_model_version("other", shelf.add("other", told(20.0)))
     file = Path(str(version.source).removeprefix("file://")) / "lineage/report/evaluation.json"
@@ -207,6 +221,40 @@ def test_every_decision_is_a_line_of_a_file_and_none_is_lost(shelf: Shelf) -> No
     shelf.rollback("lines")
     assert [line["version"] for line in shelf.lines("lines")] == ["1", "2", "3", "1", "2"]
     assert len(registry.history(shelf.uri, "lines")) == 5
+
+
+def test_every_decision_stands_on_the_page_of_the_version_s_report(shelf: Shelf) -> None:
+    shelf.add("page", told(30.0))
+    made = shelf.client.get_model_version("page", shelf.add("page", told(20.0)))
+    experiment = shelf.client.get_experiment_by_name(tracking.EXPERIMENT)
+    assert experiment is not None
+    run_id = shelf.client.create_run(experiment.experiment_id).info.run_id
+    shelf.client.log_text(
+        run_id, f"<main>{DECISIONS}<!-- /decisions --></main>", "report/index.html"
+    )
+    shelf.client.create_model_version("page", made.source, run_id, tags=dict(made.tags))
+
+    shelf.promote("page", "1")
+    shelf.promote("page", "3", rules=["better", "recall >= 0.9"])
+    shelf.promote("page", "3", reason="<b>sharper</b>", force=True, rules=["recall >= 0.9"])
+    page = shelf.client.download_artifacts(run_id, "report/index.html", str(shelf.folder))
+    text = Path(page).read_text(encoding="utf-8")
+    assert text.index("promoted, was 1") < text.index("refused, was 1")  # the newest first
+    assert "&lt;b&gt;sharper&lt;/b&gt;" in text
+    assert "recall &gt;= 0.9" in text
+    assert "20 against champion version 1&#39;s 30" in text
+
+
+def test_a_reason_may_hold_any_character_and_outlives_its_version(shelf: Shelf) -> None:
+    reason = "one\u2028two\u2029three\x85four\x0cfive\u00a0six"
+    for value in (30.0, 20.0):
+        shelf.add("characters", told(value))
+    shelf.promote("characters", "1", reason=reason)
+    shelf.promote("characters", "2")
+    shelf.rollback("characters")
+    shelf.client.delete_model_version("characters", "1")
+    shelf.reconcile("characters")
+    assert registry.history(shelf.uri, "characters")[0].reason == reason
 
 
 @pytest.mark.parametrize("text", ["{torn", '{"at": 1, "version": "2"}'])
