@@ -51,6 +51,8 @@ def test_a_run_that_waits_for_a_slot_outlives_the_server(
                 time.sleep(0.2)
             first.kill()
             first.wait()
+            while "does not answer" not in caplog.text and not ended.is_set():
+                time.sleep(0.2)
             with server(tmp_path, free_port), temporary_settings({PREFECT_API_URL: url}):
                 with get_client(sync_client=True) as again:
                     again.release_concurrency_slots([LIMIT], 1, 1.0)
