@@ -151,11 +151,16 @@ def _alone(users: IO[str]) -> bool:
 
 
 def _crash_what_ran(url: str) -> None:
-    """Mark the runs that went down with an earlier server: nothing else would ever tell."""
+    """Mark the runs that went down with an earlier server: nothing else would ever tell.
+
+    Those that somebody was cancelling are not to start again.
+    """
     active = {"state": {"type": {"any_": ["RUNNING", "CANCELLING", "PENDING"]}}}
     told = "its process and this server went down while it ran"
-    state = {"type": "CRASHED", "name": "Crashed", "message": told}
+    crashed = {"type": "CRASHED", "name": "Crashed", "message": told}
+    cancelled = {"type": "CANCELLED", "name": "Cancelled", "message": told}
     for run in _call(f"{url}/flow_runs/filter", {"flow_runs": active}):
+        state = cancelled if run["state_type"] == "CANCELLING" else crashed
         _call(f"{url}/flow_runs/{run['id']}/set_state", {"state": state, "force": True})
 
 

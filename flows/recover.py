@@ -24,7 +24,7 @@ from prefect.events.filters import (
     EventResourceFilter,
 )
 from prefect.runtime import flow_run as runtime
-from prefect.states import AwaitingRetry, Completed, Running
+from prefect.states import AwaitingRetry, Cancelled, Completed, Running
 from pydantic import Field
 
 from flows.signature import typed
@@ -44,7 +44,8 @@ def recover(
     """Schedule a crashed run again, as the same run: same parameters, same pinned commit.
 
     infra/automations.yaml starts it. A run that only seemed dead, since Prefect's server was
-    away, is set back to Running. One that crashed `attempts` times is left to a person.
+    away, is set back to Running; one that was being cancelled is Cancelled. One that crashed
+    `attempts` times is left to a person.
     """
     with get_client(sync_client=True) as client:
         crashed = client.read_flow_run(flow_run)
@@ -52,10 +53,16 @@ def recover(
             return Completed(message=f"{crashed.name} has not crashed: nothing to do")
         if TAG not in crashed.tags:
             return Completed(message=f"{crashed.name} is no run of ganpipe: nothing to do")
+        states = client.read_flow_run_states(flow_run)
+        before = next((each for each in reversed(states) if not each.is_crashed()), crashed.state)
+        if before.is_cancelling():
+            # whoever was to write Cancelled died, or was not heard
+            told = "cancelled; its process ended before it could say so"
+            client.set_flow_run_state(flow_run, Cancelled(message=told), force=True)
+            return Completed(message=f"{crashed.name} was being cancelled, and is Cancelled now")
         if crashed.deployment_id is None:
             return Completed(message=f"{crashed.name} has no deployment: start it again by hand")
-        states = client.read_flow_run_states(flow_run)
-        if (before := states[-2:][0]).is_paused():
+        if before.is_paused():
             # a heartbeat that was told late looked like the last one
             client.set_flow_run_state(flow_run, before, force=True)
             return Completed(

@@ -9,6 +9,7 @@ from flows.edits import Edit, merge
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import DeploymentSchedule
     from prefect.client.schemas.responses import DeploymentResponse
 
 
@@ -50,6 +51,10 @@ def schedule(
         if plan is None:
             client.delete_deployment_schedule(there.id, known[slug].id)
             continue
+        if slug in known and plan["cron"] == now[slug]["cron"] and not _is_cron(known[slug]):
+            # what somebody made an interval stays one
+            client.update_deployment_schedule(there.id, known[slug].id, plan["active"])
+            continue
         cron = CronSchedule(cron=plan["cron"], timezone=plan["timezone"])
         if slug in known:
             client.update_deployment_schedule(there.id, known[slug].id, plan["active"], cron)
@@ -57,6 +62,10 @@ def schedule(
             made = DeploymentScheduleCreate(schedule=cron, active=plan["active"], slug=slug)
             client.create_deployment_schedules(there.id, [made])
     yield from edits
+
+
+def _is_cron(schedule: DeploymentSchedule) -> bool:
+    return hasattr(schedule.schedule, "cron")
 
 
 def paused(schedules: Mapping[str, Any]) -> str:

@@ -22,18 +22,20 @@ Point = dict[str, Any]  # `section.key` to value
 def point(asked: SweepParams, before: Sequence[tuple[Point, float | None]]) -> Point:
     """What the trial after those `before` tries; each is what it tried and its distance, or None.
 
-    Of a grid the next combination, the last key first. Of a study what Optuna's TPE sampler
-    chooses (Bergstra et al. 2011), seeded anew for each trial: so a sweep that was killed goes
-    on as if it had not been.
+    Of a grid the next combination, the key that comes first in the alphabet varying fastest. Of a
+    study what Optuna's TPE sampler chooses (Bergstra et al. 2011), seeded anew for each trial: so
+    a sweep that was killed goes on as if it had not been. In whichever order the keys are written,
+    a number stands for the same.
     """
+    over = {key: asked.over[key] for key in sorted(asked.over, reverse=True)}
     if asked.trials == 0:
-        lists = [values for values in asked.over.values() if not isinstance(values, Range)]
+        lists = [values for values in over.values() if not isinstance(values, Range)]
         combination = next(itertools.islice(itertools.product(*lists), len(before), None))
-        return dict(zip(asked.over, combination, strict=True))
+        return dict(zip(over, combination, strict=True))
     import optuna
     from optuna.trial import create_trial
 
-    space = {key: _distribution(key, values) for key, values in asked.over.items()}
+    space = {key: _distribution(key, values) for key, values in over.items()}
     drawn = hashlib.sha256(f"{asked.seed} {len(before)}".encode()).digest()
     sampler = optuna.samplers.TPESampler(seed=int.from_bytes(drawn[:4]))
     logging.getLogger("optuna").setLevel(logging.WARNING)  # else it tells of each study

@@ -12,7 +12,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Crashed, Running, Suspended
+from prefect.states import Cancelling, Crashed, Running, Suspended
 
 from flows import recover as module
 from flows.recover import recover
@@ -118,6 +118,18 @@ def test_runs_that_nobody_deployed_and_those_of_others_are_left_alone(
     assert ending(theirs.id)[1] == f"{theirs.name} is no run of ganpipe: nothing to do"
     for run in (ours, theirs):
         assert client.read_flow_run(run.id).state == run.state
+
+
+def test_one_that_a_person_cancelled_does_not_start_again(
+    client: SyncPrefectClient, crashed: FlowRun
+) -> None:
+    ended(client, crashed.id, Cancelling())
+    client.set_flow_run_state(crashed.id, Crashed(), force=True)  # told by two
+    told = f"{crashed.name} was being cancelled, and is Cancelled now"
+    assert ending(crashed.id) == ("Completed", told)
+    state = client.read_flow_run(crashed.id).state
+    assert state is not None
+    assert state.name == "Cancelled"
 
 
 def test_one_that_waited_for_a_person_waits_on(client: SyncPrefectClient, crashed: FlowRun) -> None:

@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Running
 
 from flows import services
-from flows.prefect_server import command, settings
+from flows.prefect_server import command, settings, shared_server
 from tests.flows.deployed import Deployed, make, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -67,3 +70,27 @@ def test_a_run_outlives_its_server(
                 over = there.wait(run, lambda each: each.state.is_final(), 240)  # type: ignore[union-attr]
                 assert over.state is not None
                 assert (over.state.name, over.run_count) == ("Completed", 1)
+
+
+def test_what_went_down_with_its_server_has_crashed_or_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    went_down = flow(name="train")(lambda: None)
+    states = {"Crashed": Running(), "Cancelled": Cancelling()}
+    runs = {}
+    for attempt in range(2):
+        with (
+            shared_server(tmp_path) as url,
+            temporary_settings({PREFECT_API_URL: url}),
+            get_client(sync_client=True) as client,
+        ):
+            for name, state in states.items():
+                if attempt == 0:
+                    runs[name] = client.create_flow_run(went_down).id
+                    client.set_flow_run_state(runs[name], state, force=True)
+                    continue
+                now = client.read_flow_run(runs[name]).state
+                assert now is not None
+                assert now.name == name
+                assert now.message == "its process and this server went down while it ran"

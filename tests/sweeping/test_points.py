@@ -28,7 +28,7 @@ def tries(asked: SweepParams, distance: Any) -> list[tuple[Point, float | None]]
     return before
 
 
-def test_a_grid_is_every_combination_once_the_last_key_first() -> None:
+def test_a_grid_is_every_combination_once_the_first_key_of_the_alphabet_first() -> None:
     asked = SweepParams.model_validate(
         {"over": {"train.lr": [1e-3, 2e-3], "model.width": [16, 32]}}
     )
@@ -38,6 +38,16 @@ def test_a_grid_is_every_combination_once_the_last_key_first() -> None:
         {"train.lr": 2e-3, "model.width": 16},
         {"train.lr": 2e-3, "model.width": 32},
     ]
+
+
+@pytest.mark.parametrize("trials", [0, 6])
+def test_a_number_stands_for_the_same_in_whichever_order_the_keys_are_written(trials: int) -> None:
+    over = {"train.lr": [1e-3, 2e-3], "model.width": [16, 32, 48], "train.batch": [8, 16]}
+    found = [
+        tries(SweepParams.model_validate({"over": each, "trials": trials}), lambda _: 1.0)
+        for each in (over, dict(reversed(over.items())), dict(sorted(over.items())))
+    ]
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_study_stays_within_its_ranges_and_types() -> None:
