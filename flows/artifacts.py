@@ -22,7 +22,9 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     ArtifactFilterKey,
+    ArtifactFilterType,
 )
+from prefect.client.schemas.objects import Artifact
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.runtime import flow_run as runtime
 
@@ -66,18 +68,23 @@ class MarkdownInPlace:
             )
 
     def _find(self, client: SyncPrefectClient) -> UUID | None:
-        if runtime.id is None:
-            return None
-        wanted = ArtifactFilter(
-            key=ArtifactFilterKey(any_=[self.key]),
-            flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(runtime.id)]),
-        )
-        found = client.read_artifacts(artifact_filter=wanted, limit=1)
+        found = _of_this_run(client, key=ArtifactFilterKey(any_=[self.key]))
         return found[0].id if found else None
 
 
+def _of_this_run(client: SyncPrefectClient, **wanted: Any) -> list[Artifact]:
+    """This flow run's artifacts that a filter finds, those of its earlier attempts too."""
+    if runtime.id is None:
+        return []
+    own = ArtifactFilterFlowRunId(any_=[UUID(runtime.id)])
+    return client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=own, **wanted))
+
+
 class StageProgress:
-    """A progress artifact that follows a stage's events, updated every other second at most."""
+    """A progress artifact that follows a stage's events, updated every other second at most.
+
+    A flow run that is tried again finds the bar of the stage that it has.
+    """
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -96,13 +103,16 @@ class StageProgress:
 
     def close(self) -> None:
         """The stage is done: fill the bar, if there ever was one."""
-        if self._artifact is not None:
-            self._show(100.0, "done")
+        self._show(100.0, "done", make=False)
 
-    def _show(self, percent: float, text: str) -> None:
+    def _show(self, percent: float, text: str, *, make: bool = True) -> None:
         description = f"{self.stage}: {text}"
         try:
             if self._artifact is None:
+                self._artifact = self._find()
+            if self._artifact is None:
+                if not make:
+                    return
                 artifact = create_progress_artifact(percent, description=description)
                 self._artifact = cast(UUID, artifact)  # a coroutine only where a loop runs
             else:
@@ -115,6 +125,13 @@ class StageProgress:
             get_run_logger().warning(
                 "Prefect did not take the progress of %s: %s", self.stage, error
             )
+
+    def _find(self) -> UUID | None:
+        # without a key, which would show it on the page of all runs' artifacts
+        with get_client(sync_client=True) as client:
+            bars = _of_this_run(client, type=ArtifactFilterType(any_=["progress"]))
+        own = [bar.id for bar in bars if str(bar.description).startswith(f"{self.stage}: ")]
+        return own[0] if own else None
 
 
 def inline_picture(path: Path, limit: int = MAX_PICTURE_CHARACTERS) -> str:

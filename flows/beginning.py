@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,21 @@ def begin(asked: Params, pin: Pin | None = None, found: dict[str, Any] | None = 
     return patiently(lambda: _record(repo, state, uri, workspace, params, pin))
 
 
+def noted(repo: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The workspaces of this flow run, those of its earlier attempts too, and their notes."""
+    for workspace in workspaces.workspaces(repo) if runtime.id else ():
+        if (workspace / NOTE).is_file():
+            note = read_json(workspace / NOTE)
+            if note["flow_run"] == runtime.id:
+                yield workspace, note
+
+
 def _earlier(repo: Path, asked: Params, found: dict[str, Any] | None) -> tuple[Path, Pin] | None:
     """The workspace of an earlier attempt of this flow run with the same parameters."""
     from ganpipe.data.sources import make_source, write_fingerprint
 
-    for workspace in workspaces.workspaces(repo) if runtime.id else ():
-        if not (workspace / NOTE).is_file():
-            continue
-        note = read_json(workspace / NOTE)
-        if (note["flow_run"], note["asked"]) != (runtime.id, asked.dump()):
+    for workspace, note in noted(repo):
+        if note["asked"] != asked.dump():
             continue
         get_run_logger().info(
             f"goes on in {workspace}, with code of commit {note['pin']['commit']}"

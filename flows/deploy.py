@@ -21,6 +21,8 @@ from flows.schedules import paused, planned, schedule
 from flows.tag import TAG
 from ganpipe import params
 from ganpipe.errors import GanpipeError
+from ganpipe.params.generate import GenerateParams
+from ganpipe.registry import CHAMPION
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -94,10 +96,16 @@ def _promotion(values: params.Params) -> dict[str, Any]:
     return {"model": values.registration.model, "approval": approval}
 
 
+def _generation(values: params.Params) -> dict[str, Any]:
+    asked = GenerateParams(model=f"models:/{values.registration.model}@{CHAMPION}")
+    return {"generate": asked.model_dump(mode="json")}
+
+
 # what their forms show of params.yaml; prefect.yaml cannot read another file
 FORMS: dict[str, Callable[[params.Params], dict[str, Any]]] = {
     "train": params.Params.dump,
     "promote": _promotion,
+    "generate": _generation,
 }
 
 

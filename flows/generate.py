@@ -20,6 +20,7 @@ from prefect.states import Completed
 from flows import processes
 from flows.artifacts import StageProgress, inline_picture
 from flows.diagnosis import failed_flow
+from flows.retries import patiently
 from flows.signature import typed
 from flows.stage import follow
 from ganpipe import events
@@ -54,7 +55,8 @@ def generate(generate: GenerateParams = GenerateParams()) -> Any:  # noqa: B008 
     began = time.monotonic()
     progress = StageProgress("generate")
     try:
-        written = run_command(generate, repository(), progress.on_event, get_run_logger().info)
+        repo, log = repository(), get_run_logger().info
+        written = patiently(lambda: run_command(generate, repo, progress.on_event, log))
     except GanpipeError as problem:
         return failed_flow(problem)
     progress.close()
@@ -90,6 +92,12 @@ def run_command(
         processes.stop(process)
     if problem is not None:
         raise problem
+    if "written" not in told:
+        raise GanpipeError(
+            f"`ganpipe generate` ended in {repo} without a word of what it has written: the code "
+            f"there may be another than this worker's; run it there by hand and look at "
+            f"{params.destination or '.ganpipe/samples'}"
+        )
     return told["written"]
 
 

@@ -16,6 +16,7 @@ from prefect.states import Completed
 from flows.diagnosis import failed_flow
 from flows.promote import open_registry
 from flows.retention import Retained, retain
+from flows.retries import patiently
 from flows.signature import typed
 from ganpipe import collection
 from ganpipe.collection.collect import IN_USE
@@ -48,7 +49,7 @@ def housekeeping(
     problem: GanpipeError | None = None
     gone: list[Item] = []
     try:
-        there = open_registry("")
+        there = patiently(lambda: open_registry(""))
         plan, refused = clean(there, housekeeping, gone)
     except GanpipeError as error:  # Prefect's database must not grow for that
         plan, refused, problem = None, "", error
@@ -72,23 +73,31 @@ def clean(there: Place, asked: HousekeepingParams, gone: list[Item]) -> tuple[co
     """
     kinds = frozenset(asked.only or collection.KINDS)
     rules = collection.Rules(asked.older_than_days * DAYS, asked.keep_last, kinds)
-    plan = collection.plan(there.repo, there.uri, rules)
+    plan = patiently(lambda: collection.plan(there.repo, there.uri, rules))
     refused = plan.refused
     if refused:
         rules = collection.Rules(rules.older_than, rules.keep_last, kinds - IN_USE)
-        plan = collection.plan(there.repo, there.uri, rules)
+        plan = patiently(lambda: collection.plan(there.repo, there.uri, rules))
     if asked.dry_run:
         gone += plan.going
     elif plan.going or plan.pins:
-        collection.collect(there.repo, there.uri, plan, rules, lock=there.lock(), done=gone.append)
+        patiently(lambda: _collect(there, plan, rules, gone))
     return plan, refused
+
+
+def _collect(
+    there: Place, plan: collection.Plan, rules: collection.Rules, gone: list[Item]
+) -> None:
+    collection.collect(there.repo, there.uri, plan, rules, lock=there.lock(), done=gone.append)
 
 
 def headline(gone: list[Item], kept: Retained, refused: str, *, dry_run: bool) -> str:
     """What went, in one line."""
     told = f"{'would delete' if dry_run else 'deleted'} {summary(gone)}"
     told += f"; of Prefect {plural(kept.runs, 'flow run')}, {plural(kept.artifacts, 'artifact')}"
-    return told + (f"; no workspace and nothing of DVC's cache: {refused}" if refused else "")
+    return told + (
+        f"; no workspace, no notes and nothing of DVC's cache: {refused}" if refused else ""
+    )
 
 
 def rows(items: Iterable[Item], gone: list[Item]) -> list[dict[str, str]]:

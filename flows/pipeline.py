@@ -7,13 +7,14 @@ from typing import Any
 
 from prefect.states import Completed
 
+from flows.closing import close
 from flows.diagnosis import tell_recovered
 from flows.registering import register_model
 from flows.retries import patiently
 from flows.stage import failed
 from flows.summary import gate, show_report, summarise
 from flows.under_way import UnderWay, log_report, run_stages, under_way
-from ganpipe import registry, tracking
+from ganpipe import registry
 from ganpipe import workspace as workspaces
 from ganpipe.collection import using_cache
 from ganpipe.errors import GanpipeError
@@ -51,7 +52,6 @@ def _register(way: UnderWay) -> registry.Registration:
     page.tell("register", "runs")
     registration: registry.Registration = register_model(run, return_state=True).result()
     page.tell_version(run.version_link(registration.model, registration.version))
-    with tracking.named_outages(run.mlflow_uri):
-        tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
+    close(run.mlflow_uri, run.mlflow_run, "FINISHED")
     page.tell("register", f"version {registration.version} is {registration.alias}")
     return registration

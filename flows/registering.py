@@ -16,8 +16,10 @@ from flows.retries import patiently
 from flows.stage import failed
 from ganpipe import registry, tracking
 from ganpipe.errors import GanpipeError
-from ganpipe.registry.audit import latest
+from ganpipe.registry.audit import latest, now
 from ganpipe.registry.place import Place
+
+TOLD = "ganpipe.told"  # tag of a version: when the event of its registration was emitted
 
 
 @task(name="register", task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
@@ -28,14 +30,15 @@ def register_model(run: Run) -> Any:
     there = Place(run.repo, run.mlflow_uri, asked.model, asked, promotion_lock)
     try:
         registration = patiently(lambda: _registered(run, there))
+        if not patiently(lambda: _is_told(registration, there)):
+            emit_registered(registration)
+            patiently(lambda: _note_told(registration, there))
     except GanpipeError as problem:
         return failed(problem)
     get_run_logger().info(
         f"{registration.model} version {registration.version} is {registration.alias}: "
         f"{registration.decision.reason}"
     )
-    if not registration.reused:
-        emit_registered(registration)
     if asked.approval == "person":
         _ask(there, registration.version)
     return registration
@@ -53,6 +56,20 @@ def _registered(run: Run, there: Place) -> registry.Registration:
             there.verify,
             emit_move,
         )
+
+
+def _is_told(registration: registry.Registration, there: Place) -> bool:
+    """Whether the event of this version was emitted, by whichever attempt made the version."""
+    with tracking.named_outages(there.uri):
+        client = tracking.connect(there.uri)
+        return TOLD in client.get_model_version(registration.model, registration.version).tags
+
+
+def _note_told(registration: registry.Registration, there: Place) -> None:
+    """After the event: a run that is killed in between tells it again, none keeps it to itself."""
+    with tracking.named_outages(there.uri):
+        client = tracking.connect(there.uri)
+        client.set_model_version_tag(registration.model, registration.version, TOLD, now())
 
 
 def _ask(there: Place, number: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,11 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.artifacts import MarkdownInPlace
-from flows.beginning import NOTE
+from flows.beginning import NOTE, noted
 from flows.data_events import emit_data_changed
 from flows.diagnosis import failed_flow
 from flows.one_retraining import BusyError, alone, name_of
-from flows.retries import patiently
+from flows.retries import Done, patiently
 from flows.signature import typed
 from ganpipe import checkpoints, registry, tracking
 from ganpipe import params as parameters
@@ -102,7 +103,7 @@ def retrain(
         repo = workspaces.repository()
         begun = _begun(repo)
         params = begun[1] if begun else wanted(repo, retrain, model)
-        with alone(params.registration.model):
+        with alone(params.registration.model, begun=begun is not None):
             return _train(repo, params) if begun else _retrain(repo, params, retrain.start)
     except BusyError as busy:
         return _skipped(str(busy))
@@ -116,16 +117,15 @@ def _retrain(repo: Path, params: Params, start: str) -> Any:
     patiently(lambda: tracking.check(uri))
     os.environ[workspaces.STATE_VARIABLE] = str(state)  # where a source may keep what it downloads
     source = patiently(make_source(params.data.anchored(repo)).fingerprint)
-    with tracking.named_outages(uri):
-        now = _look(repo, uri, params, start, source)
-        because = _news(now)
-        if not because:
-            return _skipped(
-                f"nothing new in data ({now.made.source['count']:,} files), code and parameters "
-                f"since the champion, {_told(now.champion)}"
-            )
-        if last := _tried(now):
-            return _skipped(f"{last} ({'; '.join(because)})")
+    now = _asking(uri, lambda: _look(repo, uri, params, start, source))
+    because = _news(now)
+    if not because:
+        return _skipped(
+            f"nothing new in data ({now.made.source['count']:,} files), code and parameters "
+            f"since the champion, {_told(now.champion)}"
+        )
+    if last := _tried(now):
+        return _skipped(f"{last} ({'; '.join(because)})")
     _explain(now, because)
     train = params.train.model_copy(update={"start": now.start})
     return _train(repo, params.model_copy(update={"train": train}))
@@ -136,7 +136,7 @@ def _train(repo: Path, params: Params) -> Any:
 
     ended: Any = pipeline(params)
     if ended.is_completed():
-        patiently(lambda: _remember(repo, ended.result()))
+        _remember(repo, ended.result())
     return ended
 
 
@@ -145,14 +145,20 @@ def _begun(repo: Path) -> tuple[Path, Params, str] | None:
 
     Its retry goes on with them, whatever the checkout, the images and the champion are by now.
     """
-    for workspace in workspaces.workspaces(repo):
-        if not (workspace / NOTE).is_file():
-            continue
-        note = read_json(workspace / NOTE)
-        if note["flow_run"] == runtime.id:
-            asked = parameters.validate(note["asked"], source=str(workspace / NOTE))
-            return workspace, asked, note["pin"]["commit"]
+    for workspace, note in noted(repo):
+        asked = parameters.validate(note["asked"], source=str(workspace / NOTE))
+        return workspace, asked, note["pin"]["commit"]
     return None
+
+
+def _asking(uri: str, work: Callable[[], Done]) -> Done:
+    """Do what asks MLflow, and do it again after an outage."""
+    return patiently(tracking.named_outages(uri)(work))
+
+
+def _keep(uri: str, model: str, tag: str, value: str) -> None:
+    client = tracking.connect(uri)
+    _asking(uri, lambda: client.set_registered_model_tag(model, tag, value))
 
 
 def _look(repo: Path, uri: str, params: Params, start: str, source: dict[str, Any]) -> Now:
@@ -172,10 +178,15 @@ def _news(now: Now) -> list[str]:
     """What is new since the champion, which it needs the champion's lineage for."""
     if now.champion is None:
         return [f"{now.model} has no champion yet"]
-    with carried.unpacked(now.uri, now.champion) as kept:
-        before = of_version(kept)
+    champion = now.champion
+    before = _asking(now.uri, lambda: _made_of(now.uri, champion))
     _tell_of_data(now, before)
     return news(before, now.made)
+
+
+def _made_of(uri: str, version: ModelVersion) -> Made:
+    with carried.unpacked(uri, version) as kept:
+        return of_version(kept)
 
 
 def _tell_of_data(now: Now, before: Made) -> None:
@@ -185,7 +196,7 @@ def _tell_of_data(now: Now, before: Made) -> None:
     if seen != digest:
         emit_data_changed(now.model, str(now.made.source["source"]), digest, seen)
     if now.tags.get(SEEN) != digest:
-        tracking.connect(now.uri).set_registered_model_tag(now.model, SEEN, digest)
+        _keep(now.uri, now.model, SEEN, digest)
 
 
 def _tried(now: Now) -> str:
@@ -214,8 +225,7 @@ def _remember(repo: Path, summary: Any) -> None:
         "decision": summary.decision[:LONGEST_DECISION],
     }
     uri = tracking.tracking_uri(workspaces.state_folder(repo))
-    with tracking.named_outages(uri):
-        tracking.connect(uri).set_registered_model_tag(summary.model, LAST, json.dumps(told))
+    _keep(uri, summary.model, LAST, json.dumps(told))
 
 
 def _told(version: ModelVersion | None) -> str:

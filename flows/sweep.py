@@ -12,6 +12,7 @@ from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
 from flows.artifacts import MarkdownInPlace
+from flows.closing import close
 from flows.diagnosis import failed_flow
 from flows.pipeline import pipeline
 from flows.retries import patiently
@@ -87,7 +88,7 @@ def _run(frame: Frame, record: Sweep) -> Any:
         status = "FAILED"
         raise
     finally:
-        _close_parent(frame, record, status)
+        close(frame.uri, record.mlflow_run, status)
     return ended
 
 
@@ -124,16 +125,20 @@ def _register(frame: Frame, record: Sweep) -> Any:
     ended: Any = pipeline(best, frame.pin, frame.made.source)
     if not ended.is_completed():
         return ended
-    summary: Summary = ended.result()
+    patiently(lambda: _nest_best(frame, record, ended.result()))
+    return ended
+
+
+def _nest_best(frame: Frame, record: Sweep, best: Summary) -> None:
+    """The runs that registered the best are nested in the sweep's, which names the version."""
     client = tracking.connect(frame.uri)
     with tracking.named_outages(frame.uri):
         parent = client.get_run(record.mlflow_run)
         own = f"tags.`{FLOW_RUN_TAG}` = '{runtime.id}'"
         for run in client.search_runs([parent.info.experiment_id], own):
             client.set_tag(run.info.run_id, PARENT_TAG, record.mlflow_run)
-        version = f"models:/{summary.model}/{summary.version}"
+        version = f"models:/{best.model}/{best.version}"
         client.set_tag(record.mlflow_run, "ganpipe.model_version", version)
-    return ended
 
 
 def _open_parent(frame: Frame, record: Sweep) -> None:
@@ -167,14 +172,3 @@ def _log_table(frame: Frame, record: Sweep) -> None:
     client = tracking.connect(frame.uri)
     with tracking.named_outages(frame.uri):
         client.log_text(record.mlflow_run, sweeping.csv(record), "trials.csv")
-
-
-def _close_parent(
-    frame: Frame, record: Sweep, status: Literal["FINISHED", "FAILED", "KILLED"]
-) -> None:
-    try:
-        with tracking.named_outages(frame.uri):
-            tracking.end_run(frame.uri, record.mlflow_run, status)
-    except GanpipeError as error:
-        # how the sweep itself ended matters more
-        get_run_logger().warning("MLflow run %s stays open: %s", record.mlflow_run, error)

@@ -10,6 +10,7 @@ from prefect import Flow, flow
 from prefect.runtime import flow_run as runtime
 from prefect.states import Completed
 
+from flows.closing import close
 from flows.retries import patiently
 from flows.signature import typed
 from flows.stage import failed
@@ -89,8 +90,7 @@ def _measure(params: Params, parent: str, pin: Pin, found: dict[str, Any]) -> An
         patiently(lambda: _nest(run.mlflow_uri, run.mlflow_run, parent))
         run_stages(way)
         patiently(lambda: log_report(run))
-        with tracking.named_outages(run.mlflow_uri):
-            tracking.end_run(run.mlflow_uri, run.mlflow_run, "FINISHED")
+        close(run.mlflow_uri, run.mlflow_run, "FINISHED")
     numbers = read_results(run.workspace / "report")
     protocol = numbers["protocol"]
     metric = protocol["metric"]

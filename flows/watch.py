@@ -20,6 +20,7 @@ from flows.artifacts import inline_picture
 from flows.data_events import emit_data_changed, emit_drift
 from flows.diagnosis import failed_flow
 from flows.promote import open_registry
+from flows.retries import patiently
 from flows.signature import typed
 from ganpipe import images, registry, tracking
 from ganpipe.data.words import plural, table_cell
@@ -61,15 +62,13 @@ def watch(watch: WatchParams = WatchParams()) -> Any:  # noqa: B008 - frozen
     the champion's own source, as `ganpipe.data.changed`.
     """
     try:
-        there = open_registry(watch.model)
-        with tracking.named_outages(there.uri):
-            champion = _champion(there)
-            if champion is None:
-                told = f"model {there.model} has no champion yet: nothing to compare with"
-                return Completed(name=SKIPPED, message=told)
-            found = look(there, champion, watch)
+        there = patiently(lambda: open_registry(watch.model))
+        found = patiently(lambda: _found(there, watch))
     except GanpipeError as problem:
         return failed_flow(problem)
+    if found is None:
+        told = f"model {there.model} has no champion yet: nothing to compare with"
+        return Completed(name=SKIPPED, message=told)
     told = headline(found)
     _show(found, told)
     events = [
@@ -101,6 +100,13 @@ def arrived(events: list[UUID]) -> bool:
     except httpx.HTTPError:
         return False
     return True
+
+
+def _found(there: Place, watch: WatchParams) -> Watched | None:
+    """What there is to be seen; None without a champion to hold it against."""
+    with tracking.named_outages(there.uri):
+        champion = _champion(there)
+        return None if champion is None else look(there, champion, watch)
 
 
 def look(there: Place, champion: ModelVersion, watch: WatchParams) -> Watched:

@@ -71,6 +71,16 @@ def test_a_problem_that_the_user_can_mend_is_told_without_more(
     )
 
 
+def test_a_command_that_ends_well_without_a_word_is_a_problem_of_the_checkout(
+    model: Path, tmp_path: Path
+) -> None:
+    """As code of another day may do."""
+    (tmp_path / "ganpipe").mkdir()
+    (tmp_path / "ganpipe" / "__main__.py").touch()
+    with pytest.raises(GanpipeError, match=f"ended in {tmp_path} without a word"):
+        run(asked(model, tmp_path / "out"), tmp_path)
+
+
 def of(out: Path) -> list[psutil.Process]:
     """Processes that write there."""
     found = []

@@ -59,7 +59,7 @@ def test_the_headline_counts_and_gives_the_reason_for_what_was_left_alone() -> N
     told = headline(gone, Retained(runs=2, artifacts=1), "run x is under way", dry_run=False)
     assert told == (
         "deleted 1 runs; 1.0 kB; of Prefect 2 flow runs, 1 artifact; "
-        "no workspace and nothing of DVC's cache: run x is under way"
+        "no workspace, no notes and nothing of DVC's cache: run x is under way"
     )
     assert headline([], Retained(), "", dry_run=True) == (
         "would delete nothing; of Prefect 0 flow runs, 0 artifacts"
@@ -182,7 +182,7 @@ def test_the_flow_deletes_as_gc_does_and_leaves_the_cache_alone_during_a_run(
     assert set(repo.aliases("ganpipe").values()) == {"1", "2"}
     started = tracking.start_run(repo.uri, repo.state, "under-way", Params(), {})
     told = run()
-    assert "no workspace and nothing of DVC's cache: run under-way is under way" in told
+    assert "no workspace, no notes and nothing of DVC's cache: run under-way is under way" in told
     assert workspaces() == 2
     tracking.end_run(repo.uri, started, "FINISHED")
     told = run()
