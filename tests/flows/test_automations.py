@@ -16,14 +16,17 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import Completed, Failed, Pending, Running, Suspended
 
 from flows.automations import NOTIFY, automate
 from flows.data_events import emit_data_changed, emit_drift
 from flows.deploy import AUTOMATIONS
+from flows.registry_events import emit_move, emit_registered
 from flows.tag import TAG
 from ganpipe.errors import GanpipeError
+from ganpipe.registry import Decision, Move, Registration
+from ganpipe.registry.audit import now
 from tests.flows.deployed import Deployed, deployed, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -141,27 +144,46 @@ def test_those_that_notify_do_so_through_the_block_that_is_named(
     assert automate(client, file) == []
     time.sleep(5)  # until the server's own loop has read them
 
+    for name in ("undecided", "recover", "trial"):
+        run(client, name, Failed(message="Prefect is away"), TAG)
     for state in (Failed(message="a defect"), Failed(name="TimeLimit", message="hours are over")):
         run(client, "train", state)
         run(client, "train", state, TAG)
     run(client, "promote", Suspended(timeout_seconds=3600), TAG)
     run(client, "recover", Completed(name="GivenUp", message="train crashed 3 times"), TAG)
-    resource = {"prefect.resource.id": "ganpipe.model.m", "prefect.resource.name": "m version 2"}
-    payload = {"action": "promoted", "by": "Ada", "reason": 'it is "sharper"'}
-    emit_event("ganpipe.model.promoted", resource, payload=payload)
-    wait_for(lambda: len({each["subject"] for each in told}) >= 5, 60, lambda: told)
+    passed = Decision(True, 'it is "sharper"')
+    emit_registered(Registration("m", "2", "candidate", passed, reused=False))
+    emit_move(Move("promoted", "m", "2", "1", "Ada", now(), passed.reason, passed))
+    emit_move(Move("rolled-back", "m", "1", "2", "Bob", now(), "sixes", passed))
+    wait_for(lambda: len({each["subject"] for each in told}) >= 8, 60, lambda: told)
     time.sleep(5)
     by_subject = {each["subject"]: each["body"] for each in told}
-    # Prefect may tell a thing twice; those of others it never tells
+    # Prefect may tell a thing twice; those of others, and a trial, it never tells
     assert set(by_subject) == {
         "m version 2: promoted",
+        "m version 1: rolled-back",
         "train ganpipe: Failed",
         "train ganpipe: TimeLimit",
+        "undecided ganpipe: Failed",
+        "recover ganpipe: Failed",
         "promote ganpipe waits for a decision",
         "a run of ganpipe crashes again and again",
     }
     assert by_subject["m version 2: promoted"] == 'by Ada: it is "sharper"'
+    assert by_subject["m version 1: rolled-back"] == "by Bob: sixes"
     assert "a defect" in by_subject["train ganpipe: Failed"]
     assert "hours are over" in by_subject["train ganpipe: TimeLimit"]
     assert "/runs/flow-run/" in by_subject["promote ganpipe waits for a decision"]
     assert "crashed 3 times" in by_subject["a run of ganpipe crashes again and again"]
+    wanted = EventFilter(event=EventNameFilter(prefix=["ganpipe.model."]))
+    found = {each.event: each for each in client.read_events(wanted, limit=50).events}
+    assert {
+        name: (each.resource.id, each.resource["ganpipe.model.version"])
+        for name, each in found.items()
+    } == {
+        "ganpipe.model.registered": ("ganpipe.model.m", "2"),
+        "ganpipe.model.promoted": ("ganpipe.model.m", "2"),
+        "ganpipe.model.rolled-back": ("ganpipe.model.m", "1"),
+    }
+    registered = found["ganpipe.model.registered"].payload
+    assert registered == {"alias": "candidate", "passed": True, "reason": passed.reason}

@@ -109,16 +109,26 @@ def test_edited_defaults_stay_until_they_are_to_be_replaced(
     assert not [line for line in there.deploy() if "train/on-demand" in line]
 
 
+def test_forms_name_the_model_of_params_yaml(there: Deployed, client: SyncPrefectClient) -> None:
+    for model in ("cats", "ganpipe"):
+        set_in_file(there, f"register.model={model}")
+        there.deploy()
+        form = client.read_deployment_by_name("generate/on-demand").parameters["generate"]
+        assert form["model"] == f"models:/{model}@champion"
+        assert form["n"] == 64
+        assert client.read_deployment_by_name("promote/on-demand").parameters["model"] == model
+
+
 def test_a_default_that_only_the_server_has_stays(
     there: Deployed, client: SyncPrefectClient
 ) -> None:
-    form = client.read_deployment_by_name("generate/on-demand")
-    client.update_deployment(form.id, DeploymentUpdate(parameters={"generate": {"n": 5}}))
-    (told,) = [line for line in there.deploy() if "generate" in line]
-    assert "kept generate/on-demand generate.n: 5 (edited on the server; here: nothing" in told
-    assert client.read_deployment_by_name("generate/on-demand").parameters == {"generate": {"n": 5}}
+    form = client.read_deployment_by_name("watch/hourly")
+    client.update_deployment(form.id, DeploymentUpdate(parameters={"watch": {"least": 25}}))
+    (told,) = [line for line in there.deploy() if "watch/hourly" in line]
+    assert "kept watch/hourly watch.least: 25 (edited on the server; here: nothing" in told
+    assert client.read_deployment_by_name("watch/hourly").parameters == {"watch": {"least": 25}}
     client.update_deployment(form.id, DeploymentUpdate(parameters={}))
-    assert not [line for line in there.deploy() if "generate" in line]
+    assert not [line for line in there.deploy() if "watch/hourly" in line]
 
 
 def test_schedules_that_were_switched_on_edited_added_or_deleted_stay_so(
