@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,8 +26,10 @@ from prefect.exceptions import MissingContextError, ObjectAlreadyExists, ObjectN
 from flows.retries import patiently
 from ganpipe.errors import GanpipeError
 
-# the names that Prefect's own helper gives them: who holds a slot is read from them
+# the names that Prefect's own helper gives them: who holds how many slots is read from them
 ACQUIRED, RELEASED = "prefect.concurrency-limit.acquired", "prefect.concurrency-limit.released"
+SLOTS = "slots-acquired"
+SECONDS_UNTIL_TOLD_AGAIN = 86_400.0  # Prefect keeps events for 7 days, and some hold for longer
 SECONDS_BETWEEN_ATTEMPTS = 3.0
 SECONDS_BETWEEN_LINES = 600.0
 TAKEN, LOST = httpx.codes.LOCKED, httpx.codes.GONE
@@ -87,7 +89,7 @@ def leased(
         waited = time.monotonic() - began
         waits(waited)
         if waited - told >= SECONDS_BETWEEN_LINES:
-            _log().info("waits for %s: all are taken by other runs", lease)
+            logger().info("waits for %s: all are taken by other runs", lease)
             told = waited
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
     stop = Event()
@@ -109,6 +111,8 @@ class Lease:
         self.lost = False
         self.id: UUID | None = None
         self._limit = ""
+        self._told = -math.inf
+        self._giving_back = Lock()
 
     def __str__(self) -> str:
         return f"{'a slot' if self.slots == 1 else f'{self.slots} slots'} of {self.name}"
@@ -139,14 +143,16 @@ class Lease:
         while not stop.wait(self.seconds / (60 if away or self.id is None else 4)):
             try:
                 with get_client(sync_client=True) as client:
-                    self._renew(client)
+                    self._renew(client, stop)
                 away = False
             except (httpx.HTTPError, GanpipeError) as error:
                 if not away:
-                    _log().warning("%s was not renewed, and is tried again: %s", self, error)
+                    logger().warning("%s was not renewed, and is tried again: %s", self, error)
                 away = True
+            if stop.is_set():
+                self.give_back()  # who waited for this thread may have gone on without it
 
-    def _renew(self, client: SyncPrefectClient) -> None:
+    def _renew(self, client: SyncPrefectClient, stop: Event) -> None:
         if self.id is not None:
             try:
                 client.renew_concurrency_lease(self.id, self.seconds)
@@ -154,31 +160,46 @@ class Lease:
                 if error.response.status_code != LOST:
                     raise
                 self.lost, self.id = True, None
-                _log().warning("%s was lost while Prefect was away: it is taken anew", self)
-        if self.id is None and self.take(client):
-            _log().info("holds %s again", self)
+                if stop.is_set():
+                    return
+                logger().warning("%s was lost while Prefect was away: it is taken anew", self)
+        if self.id is None:
+            if self.take(client):
+                logger().info("holds %s again", self)
+        elif time.monotonic() - self._told > SECONDS_UNTIL_TOLD_AGAIN:
+            self._emit(ACQUIRED)
 
     def give_back(self) -> None:
         """Free it; where Prefect does not take it, it is free when it ends."""
-        if self.id is None:
+        with self._giving_back:
+            held, self.id = self.id, None
+        if held is None:
             return
         try:
             with get_client(sync_client=True) as client:
-                client.release_concurrency_slots_with_lease(self.id)
+                client.release_concurrency_slots_with_lease(held)
         except httpx.HTTPError as error:
             # what was done under it must not be lost for that
             told = "Prefect did not take %s back (%s): free within %g s"
-            _log().warning(told, self, error, self.seconds)
+            logger().warning(told, self, error, self.seconds)
         else:
             self._emit(RELEASED)
 
     def _emit(self, event: str) -> None:
-        place = f"prefect.concurrency-limit.{self._limit}"
-        emit_event(event, {"prefect.resource.id": place, "prefect.resource.name": self.name})
+        self._told = time.monotonic()
+        emit_event(
+            event,
+            {
+                "prefect.resource.id": f"prefect.concurrency-limit.{self._limit}",
+                "prefect.resource.name": self.name,
+                SLOTS: str(self.slots),
+            },
+        )
 
 
-def _log() -> Any:
+def logger() -> Any:
+    """That of the flow run, or of a command."""
     try:
         return get_run_logger()
-    except MissingContextError:  # a command, as `ganpipe promote`
+    except MissingContextError:
         return logging.getLogger(__name__)

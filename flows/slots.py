@@ -15,7 +15,7 @@ from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment
 
-from flows.lease import ask, leased
+from flows.lease import ask, leased, logger
 from flows.limits import LEASE_SECONDS, Kind, free_leaks, limit_name
 from ganpipe.errors import GanpipeError
 
@@ -48,11 +48,11 @@ def slot(
             yield False
             return
         waits(f"waits for {'a slot' if devices == 1 else f'{devices} slots'} of {name}")
-    with leased(name, devices, LEASE_SECONDS, _freeing(name, waits)):
+    with leased(name, devices, LEASE_SECONDS, _freeing(name)):
         yield True
 
 
-def _freeing(name: str, waits: Callable[[str], None]) -> Callable[[float], None]:
+def _freeing(name: str) -> Callable[[float], None]:
     """What a waiting run does: now and then it frees slots that only a reconciler can."""
     looked = -math.inf
 
@@ -61,7 +61,7 @@ def _freeing(name: str, waits: Callable[[str], None]) -> Callable[[float], None]
         if waited - looked >= LEASE_SECONDS:
             looked = waited
             for told in ask(f"the slots of {name}", lambda client: list(free_leaks(client))):
-                waits(told)
+                logger().info(told)
 
     return look
 

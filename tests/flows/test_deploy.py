@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,17 +24,19 @@ from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
 )
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.events import emit_event
 
 from flows import limits
 from flows.deploy import WORKER_PYTHON
+from flows.lease import ACQUIRED, SLOTS
 from flows.limits import limit_name
 from flows.locks import LIMIT
 from flows.slots import slot
 from ganpipe import params
 from ganpipe.errors import GanpipeError
-from tests.flows.deployed import Deployed, deployed
+from tests.flows.deployed import Deployed, deployed, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -159,6 +167,38 @@ def test_schedules_that_were_switched_on_edited_added_or_deleted_stay_so(
     assert schedules() == {("nightly", "0 3 * * *", False), (None, "0 12 * * *", True)}
 
 
+def test_a_schedule_that_was_made_an_interval_stays_one(
+    there: Deployed, client: SyncPrefectClient
+) -> None:
+    name = "watch/hourly"
+
+    def schedule() -> DeploymentSchedule:
+        (found,) = client.read_deployment_by_name(name).schedules
+        return found
+
+    every = IntervalSchedule(interval=timedelta(minutes=20))
+    deployment, active = client.read_deployment_by_name(name).id, schedule().active
+    client.update_deployment_schedule(deployment, schedule().id, schedule=every)
+    assert any(f"kept {name}: the schedule hourly.cron" in line for line in there.deploy())
+    file = there.made.folder / "infra/prefect.yaml"
+    before = file.read_text()
+    described = yaml.safe_load(before)
+    (found,) = [each for each in described["deployments"] if each["name"] == "hourly"]
+    found["schedules"][0]["active"] = not active
+    file.write_text(yaml.safe_dump(described, sort_keys=False))
+    try:
+        there.deploy()
+        now = schedule()
+        assert isinstance(now.schedule, IntervalSchedule)
+        assert now.schedule.interval == every.interval
+        assert now.active is not active
+    finally:
+        file.write_text(before)
+    there.deploy(replace=True)
+    assert isinstance(schedule().schedule, CronSchedule)
+    assert schedule().active is active
+
+
 def test_a_deployment_of_somebody_else_is_named_and_nothing_is_written(
     there: Deployed, client: SyncPrefectClient
 ) -> None:
@@ -217,21 +257,54 @@ def test_a_limit_of_another_size_stays_and_is_named(
 
 
 @flow(flow_run_name="the holder")
-def take(name: str) -> None:
-    """As a lease that a server with leases in memory forgot: taken, and never given back."""
+def take(name: str, slots: int = 1, work: Callable[[], Any] = lambda: None) -> Any:
+    """As with a lease that a server with leases in memory forgot: taken, and never given back."""
     with get_client(sync_client=True) as client:
-        client.increment_concurrency_slots([name], 1, "concurrency")
+        client.increment_concurrency_slots([name], slots, "concurrency")
+    tell(name, slots)
+    return work()
+
+
+@flow(flow_run_name="the killed one")
+def killed(name: str, slots: int) -> None:
+    """As a holder that was killed: Prefect freed what it took, and no event told of that."""
+    tell(name, slots)
+
+
+def tell(name: str, slots: int) -> None:
+    with get_client(sync_client=True) as client:
         limit = client.read_global_concurrency_limit_by_name(name)
     resource = f"prefect.concurrency-limit.{limit.id}"
-    emit_event(limits.ACQUIRED, {"prefect.resource.id": resource})
+    emit_event(ACQUIRED, {"prefect.resource.id": resource, SLOTS: str(slots)})
+
+
+def taken(client: SyncPrefectClient, name: str) -> int:
+    return client.read_global_concurrency_limit_by_name(name).active_slots
+
+
+@pytest.fixture
+def make(client: SyncPrefectClient) -> Iterator[Callable[[str, int], str]]:
+    """Makes limits for a test, which later ones do not find."""
+    made = []
+
+    def make(name: str, size: int) -> str:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=size))
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        client.delete_global_concurrency_limit_by_name(name)
 
 
 def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
-    there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    there: Deployed,
+    client: SyncPrefectClient,
+    make: Callable[[str, int], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(limits, "PAGE", 2)
-    name = "gpu:elsewhere"
-    client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=2))
+    name = make("gpu:elsewhere", 2)
 
     take(name)
     take(LIMIT)  # which a command may hold by now, and no event would tell
@@ -248,7 +321,10 @@ def test_a_slot_whose_holder_ended_long_ago_is_freed_and_no_other(
 
 
 def test_a_run_that_waits_for_a_slot_frees_those_of_the_dead(
-    there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+    there: Deployed,
+    client: SyncPrefectClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     there.deploy()
     name = limit_name("cpu")
@@ -257,9 +333,95 @@ def test_a_run_that_waits_for_a_slot_frees_those_of_the_dead(
     time.sleep(limits.SECONDS_UNTIL_WRITTEN)
     monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
     told: list[str] = []
-    with slot("cpu", waits=told.append) as held:
+    with caplog.at_level(logging.INFO), slot("cpu", waits=told.append) as held:
         assert held
-    assert told == [
-        f"waits for a slot of {name}",
-        f"freed a slot of {name}, held by the flow run the holder, which has ended",
-    ]
+    assert told == [f"waits for a slot of {name}"]
+    freed = f"freed a slot of {name}, held by the flow run the holder, which has ended"
+    assert freed in caplog.text
+
+
+def test_slots_of_the_living_stay_beside_a_killed_holder_whose_slots_prefect_freed(
+    client: SyncPrefectClient, make: Callable[[str, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    name = make("gpu:of four", 4)
+    killed(name, 1)
+
+    def look() -> list[str]:
+        time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+        return list(limits.free_leaks(client))
+
+    assert take(name, 4, look) == []
+    assert taken(client, name) == 4
+
+
+def test_all_slots_of_a_dead_holder_are_freed_or_none(
+    client: SyncPrefectClient, make: Callable[[str, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    name = make("gpu:of eight", 8)
+    killed(name, 6)
+    take(name, 4)
+    client.increment_concurrency_slots([name], 1, "concurrency")  # by somebody unknown
+    time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+    told = f"freed 4 slots of {name}, held by the flow run the holder, which has ended"
+    assert list(limits.free_leaks(client)) == [told]
+    assert taken(client, name) == 1
+    assert list(limits.free_leaks(client)) == []
+
+
+def test_those_who_come_and_go_while_it_is_looked_lose_nothing(
+    client: SyncPrefectClient, make: Callable[[str, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    name = make("gpu:busy", 4)
+    killed(name, 1)
+    over = threading.Event()
+
+    def hold() -> None:
+        over.wait(120)
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(copy_context().run, take, name, 1, hold)
+        # the event of it is not written yet
+        wait_for(lambda: taken(client, name) == 1)
+        looks = pool.submit(copy_context().run, lambda: list(limits.free_leaks(client)))
+        time.sleep(limits.SECONDS_UNTIL_WRITTEN - 1)
+        second = pool.submit(copy_context().run, take, name, 1, hold)
+        told = looks.result()
+        over.set()
+        first.result()
+        second.result()
+    assert told == []
+    assert taken(client, name) == 2
+
+
+def test_of_two_that_free_at_once_one_does_and_the_next_holder_keeps_its_slot(
+    client: SyncPrefectClient, make: Callable[[str, int], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LEASE_SECONDS", -60.0)
+    name = make("gpu:of one", 1)
+    take(name)
+    time.sleep(limits.SECONDS_UNTIL_WRITTEN)
+
+    def look(after: float) -> list[str]:
+        time.sleep(after)
+        with get_client(sync_client=True) as own:
+            return list(limits.free_leaks(own))
+
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(copy_context().run, look, after) for after in (0.0, 3.0)]
+        wait_for(lambda: taken(client, name) == 0, 60)
+        client.increment_concurrency_slots([name], 1, "concurrency")  # its event comes later
+        told = [line for each in both for line in each.result()]
+    assert len(told) == 1, told
+    assert taken(client, name) == 1
+
+
+def test_a_torch_that_does_not_work_is_named(
+    there: Deployed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "GPUS", "import no_such_torch")
+    told = r"torch of \S+ does not work \(ModuleNotFoundError: No module named 'no_such_torch'\)"
+    with pytest.raises(GanpipeError, match=told):
+        there.deploy()
