@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -23,11 +25,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.events.worker import EventsWorker
 from prefect.flow_engine import run_flow
-from prefect.states import AwaitingRetry, Crashed
+from prefect.states import AwaitingRetry, Crashed, Running
 
 from flows import one_retraining
 from flows.retrain import retrain
@@ -251,8 +253,8 @@ def test_a_run_of_the_command_carries_the_tag_by_which_the_server_knows_ganpipes
 
 
 @flow(name="retrain", flow_run_name="retrain {model} from a test")
-def enter(model: str, lease: float = 60.0) -> str:
-    with one_retraining.alone(model, lease):
+def enter(model: str, lease: float = 60.0, begun: bool = False) -> str:
+    with one_retraining.alone(model, lease, begun):
         return "let in"
 
 
@@ -280,6 +282,51 @@ def test_the_second_of_two_at_once_is_skipped_and_names_the_first(repo: Reposito
     finally:
         process.communicate("\n", timeout=60)
     assert enter("ganpipe") == "let in"
+
+
+def again(begun: bool) -> FlowRun:
+    """A run that began before all others, and is tried again."""
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(enter, parameters={"model": "ganpipe", "begun": begun})
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        first = Running(timestamp=long_ago)
+        client.set_flow_run_state(run.id, first, force=True)
+        client.set_flow_run_state(run.id, AwaitingRetry(), force=True)
+        return client.read_flow_run(run.id)
+
+
+def test_a_retry_of_one_that_began_earlier_gives_way_to_the_one_at_work_or_waits_for_its_turn(
+    repo: Repository,
+) -> None:
+    process = holder(repo, 60.0)
+    try:
+        told = f"another retraining of ganpipe is under way: {OTHER}"
+        with pytest.raises(one_retraining.BusyError, match=told):
+            run_flow(enter, flow_run=again(False), parameters={"model": "ganpipe"})
+        end = threading.Timer(15.0, lambda: process.communicate("\n", timeout=60))
+        end.start()
+        began = time.monotonic()
+        given = {"model": "ganpipe", "begun": True}
+        assert run_flow(enter, flow_run=again(True), parameters=given) == "let in"
+        assert time.monotonic() - began > 10
+        end.join()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("url")
+def test_a_turn_that_never_comes_is_a_failure_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(one_retraining, "SECONDS_UNTIL_FREED", -55.0)
+    name = f"{one_retraining.LIMIT}:nobody"
+    assert enter("nobody") == "let in"
+    with get_client(sync_client=True) as client:
+        client.increment_concurrency_slots([name], 1, "concurrency")
+    told = f"holds Prefect's limit {name}: retry this run when that one has ended"
+    with pytest.raises(GanpipeError, match=told):
+        enter("nobody", begun=True)
 
 
 def test_one_that_was_killed_is_waited_for_no_longer_than_its_lease(repo: Repository) -> None:

@@ -12,16 +12,18 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
 )
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from flows import lease as leases
 from flows import one_retraining
-from flows.lease import Lease, leased
-from flows.limits import limit_name
+from flows.lease import ACQUIRED, SLOTS, Lease, leased
+from flows.limits import SECONDS_UNTIL_WRITTEN, limit_name
 from flows.prefect_server import settings, shared_server
 from flows.slots import slot
 from ganpipe import workspace
@@ -138,12 +140,49 @@ def test_a_lease_that_was_lost_is_taken_anew_as_soon_as_others_leave(limit: str)
     assert taken(limit) == 0
 
 
+def test_a_lease_that_was_taken_too_late_is_given_back(limit: str) -> None:
+    ended = threading.Event()
+
+    class Late(Lease):
+        def take(self, client: SyncPrefectClient) -> bool:
+            ended.set()  # meanwhile nobody waited for it any longer
+            self.give_back()
+            return super().take(client)
+
+    Late(limit, 1, 60.0).keep(ended)
+    assert taken(limit) == 0
+
+
+def test_a_holder_tells_again_and_again_how_many_slots_it_has(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SECONDS_UNTIL_TOLD_AGAIN", 1.0)
+
+    def told() -> list[str | None]:
+        with get_client(sync_client=True) as client:
+            place = client.read_global_concurrency_limit_by_name(limit).id
+            wanted = EventFilter(
+                event=EventNameFilter(name=[ACQUIRED]),
+                resource=EventResourceFilter(id=[f"prefect.concurrency-limit.{place}"]),
+            )
+            return [
+                event.resource.get(SLOTS) for event in client.read_events(wanted, limit=10).events
+            ]
+
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(limit=2))
+    with leased(limit, 2, 60.0):
+        wait_for(lambda: len(told()) >= 2, 60)
+    assert set(told()) == {"2"}
+
+
 @pytest.mark.usefixtures("holder")
 def test_a_second_retraining_is_not_let_in_where_the_first_lost_its_slot(
     request: pytest.FixtureRequest,
 ) -> None:
     model = request.node.name
     name = f"{one_retraining.LIMIT}:{model}"
+    time.sleep(SECONDS_UNTIL_WRITTEN)
     with get_client(sync_client=True) as client:
         client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
 
