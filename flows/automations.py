@@ -21,18 +21,22 @@ NOTIFY = "GANPIPE_NOTIFY"  # the block that notifies, in place of the one that t
 def automate(client: SyncPrefectClient, file: Path) -> list[str]:
     """Create the automations of a file, or update those that have their names.
 
-    One that was switched off on the server stays off. Those that notify are left out where no
-    block is named. Returns a line for each thing made or left out. Raises GanpipeError for a
-    block that does not exist or cannot notify.
+    One that was switched off on the server stays off. Where no block is named, those that notify
+    are left out, or kept as they are: another shell may know the block. Returns a line for each
+    thing made, left out or kept. Raises GanpipeError for a block that does not exist or cannot
+    notify.
     """
     from prefect.events.schemas.automations import AutomationCore
 
     described = yaml.safe_load(file.read_text(encoding="utf-8"))
     block = _block(client, os.environ.get(NOTIFY) or described.get("notify") or "")
-    made, left_out = [], []
+    made: list[str] = []
+    left_out: list[str] = []
+    kept: list[str] = []
     for each in described["automations"]:
         if block is None and any(action["type"] == "notify" for action in each["actions"]):
-            left_out.append(each["name"])
+            there = client.read_automations_by_name(each["name"])
+            (kept if there else left_out).append(each["name"])
             continue
         each["actions"] = [_action(client, action, block) for action in each["actions"]]
         wanted = AutomationCore.model_validate(each)
@@ -47,6 +51,12 @@ def automate(client: SyncPrefectClient, file: Path) -> list[str]:
         made.append(
             f"left out, since no block notifies: {', '.join(left_out)} (make a block in Prefect's "
             f"page and name it in {file.name} or {NOTIFY}, like slack-webhook/team)"
+        )
+    if kept:
+        made.append(
+            f"kept as they are, though no block is named here: {', '.join(kept)} (they go on "
+            f"notifying: name their block in {file.name} or {NOTIFY}, or switch them off in "
+            "Prefect's page)"
         )
     return made
 

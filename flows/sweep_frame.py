@@ -56,7 +56,8 @@ def frame_of(repo: Path, asked: SweepParams) -> Frame:
     note = state / FOLDER / "begun" / f"{runtime.id}.json"
     if note.is_file():
         kept = read_json(note)
-        base, pin, source = Params.model_validate(kept["base"]), Pin(**kept["pin"]), kept["source"]
+        base = parameters.validate(kept["base"], source=str(note))
+        pin, source = Pin(**kept["pin"]), kept["source"]
     else:
         base = patiently(lambda: checkpoints.resolve(_given(repo, asked), repo))
         source = patiently(make_source(base.data.anchored(repo)).fingerprint)
