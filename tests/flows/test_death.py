@@ -101,6 +101,28 @@ def test_a_cancelled_run_of_the_served_flow_leaves_no_process(there: Deployed) -
         serve.wait()
 
 
+def test_a_run_from_a_terminal_is_a_run_of_the_same_flow(there: Deployed) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ganpipe", "run", "--set", "train.seed=77"],
+        cwd=there.made.folder,
+        env={**there.env, "PREFECT_API_URL": there.url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("train/on-demand")
+        found = [
+            run
+            for run in client.read_flow_runs()
+            if run.parameters.get("train", {}).get("seed") == 77
+        ]
+    assert [(run.flow_id, run.deployment_id) for run in found] == [(deployment.flow_id, None)]
+    assert found[0].state is not None
+    assert found[0].state.is_completed()
+
+
 def test_a_killed_worker_takes_its_flows_along_and_another_worker_completes_them(
     there: Deployed,
 ) -> None:
