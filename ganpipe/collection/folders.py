@@ -69,7 +69,7 @@ def states(state: Path, rules: Rules) -> list[Item]:
             continue
         # `.old` is what a training was removing when it was killed
         needed = "a training is under way" if _is_held(_lock_of(folder)) else ""
-        written = max(found.st_mtime for found in _stats(folder))
+        written = max(found.st_mtime for found in (folder.lstat(), *_below(folder)))
         place, size = str(folder), own_bytes(folder)
         found.append(judged("states", folder.name, place, written, rules, size=size, needed=needed))
     return found
@@ -125,13 +125,12 @@ def logs(state: Path, rules: Rules) -> list[Item]:
 
 def own_bytes(folder: Path) -> int:
     """Bytes that only this folder holds: a file that is linked into the cache stays there."""
-    files = (found for found in _stats(folder) if not stat.S_ISDIR(found.st_mode))
+    files = (found for found in _below(folder) if not stat.S_ISDIR(found.st_mode))
     return sum(found.st_size for found in files if found.st_nlink == 1)
 
 
-def _stats(folder: Path) -> Iterator[os.stat_result]:
-    """Of a folder and all below it, but for what goes while this looks: a run may be at work."""
-    yield folder.lstat()
+def _below(folder: Path) -> Iterator[os.stat_result]:
+    """Of all below a folder, if it exists, but for what goes meanwhile: a run may be at work."""
     for place, folders, files in os.walk(folder):  # skips what is gone
         for name in (*folders, *files):
             with suppress(FileNotFoundError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,14 @@ def test_what_a_sweep_or_a_watch_may_go_on_with_stays(world: World) -> None:
     assert not record.path.exists()
     assert not begun.exists()
     assert [folder.exists() for folder in seen] == [True, False]
+
+
+def test_a_run_that_recorded_no_file_goes_like_any_other(world: World) -> None:
+    made = world.client.create_run(experiment(world), tags={tracking.HOST_TAG: "here"})
+    world.client.set_terminated(made.info.run_id)
+    shutil.rmtree(made.info.artifact_uri.removeprefix("file://"), ignore_errors=True)
+    (item,) = world.gc(kinds=frozenset({"runs"}))
+    assert (item.kind, item.size) == ("runs", 0)
 
 
 def test_a_plan_changes_nothing(world: World) -> None:
