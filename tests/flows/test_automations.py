@@ -187,3 +187,22 @@ def test_those_that_notify_do_so_through_the_block_that_is_named(
     }
     registered = found["ganpipe.model.registered"].payload
     assert registered == {"alias": "candidate", "passed": True, "reason": passed.reason}
+
+
+def test_those_that_notify_stay_where_no_block_is_named_and_are_told_of(
+    there: Deployed, client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, free_port: int
+) -> None:
+    file = there.made.folder / AUTOMATIONS
+    Webhook(url=f"http://127.0.0.1:{free_port}/").save("kept", overwrite=True)
+    monkeypatch.setenv(NOTIFY, "webhook/kept")
+    automate(client, file)
+    monkeypatch.delenv(NOTIFY)
+    (told,) = automate(client, file)
+    assert told.startswith("kept as they are, though no block is named here: ganpipe tells of a")
+    assert "they go on notifying" in told
+    (champion,) = client.read_automations_by_name("ganpipe tells of another champion")
+    assert champion.enabled
+    client.delete_automation(champion.id)
+    left_out, kept = automate(client, file)
+    assert "left out, since no block notifies: ganpipe tells of another champion (" in left_out
+    assert "another champion" not in kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import signal
 import subprocess
@@ -286,3 +287,16 @@ def test_values_that_do_not_go_together_are_refused_before_any_work(repo: Reposi
     assert state.is_failed()
     assert "train.augment=diffaugment does nothing" in state.message
     assert workspace.workspaces(repo.folder) == before
+
+
+def test_a_retry_names_what_it_kept_that_is_no_parameter_any_more(repo: Repository) -> None:
+    given = {"sweep": SweepParams()}
+    with get_client(sync_client=True) as client:
+        run = client.create_flow_run(sweep, parameters=given)
+    note = repo.state / "sweeps" / "begun" / f"{run.id}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"base": {"train": {"kimgs": 3}}, "pin": {}, "source": {}}
+    note.write_text(json.dumps(kept), encoding="utf-8")
+    state: Any = run_flow(sweep, flow_run=run, parameters=given, return_type="state")
+    assert state.is_failed()
+    assert f"{note}: train.kimgs is not a parameter: did you mean kimg?" in state.message
