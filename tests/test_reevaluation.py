@@ -38,7 +38,10 @@ def repo(tmp_path_factory: pytest.TempPathFactory, repository_root: Path) -> Ite
         assert made.register(1, 20.0).alias == registry.CHAMPION
         refused = made.register(2, 10.0, OTHER)
         assert refused.alias == registry.CANDIDATE
-        assert "`ganpipe evaluate models:/ganpipe/1 --like models:/ganpipe/2`" in refused.decision.reason
+        assert (
+            "`ganpipe evaluate models:/ganpipe/1 --like models:/ganpipe/2`"
+            in refused.decision.reason
+        )
         yield made
 
 
