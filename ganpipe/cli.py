@@ -14,6 +14,7 @@ from ganpipe.commands import collection, evaluation, generation, lineage, regist
 from ganpipe.commands.options import Threads
 from ganpipe.errors import GanpipeError
 from ganpipe.events import emit
+from ganpipe.waiting import share_cores
 
 app = typer.Typer(
     help="Turn a pile of images into a generator of such images: trained, measured, registered.",
@@ -203,6 +204,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; what users can mend ends with its message and exit code 2."""
+    share_cores()
     try:
         app(prog_name="ganpipe")
     except GanpipeError as error:

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ganpipe.addresses import opener
+from ganpipe.waiting import share_cores
 from tests import s3
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+share_cores()
 
 MlflowServer = Callable[[Path, int], AbstractContextManager[str]]
 
