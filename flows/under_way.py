@@ -12,10 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from prefect import get_run_logger
-
 from flows import cost, gpus
 from flows.beginning import Run, begin
+from flows.closing import close
 from flows.diagnosis import show_diagnosis
 from flows.dvc_stage import is_cached
 from flows.retries import patiently
@@ -25,7 +24,6 @@ from flows.stage import STAGES, StageResult, TimeLimit, stage
 from ganpipe import tracking
 from ganpipe import workspace as workspaces
 from ganpipe.champion import beside_champion
-from ganpipe.errors import GanpipeError
 from ganpipe.evaluation.report import SUMMARY
 from ganpipe.evaluation.results import read_results
 from ganpipe.forwarding import HistoryForwarder
@@ -65,7 +63,8 @@ def under_way(
         forwarder.stop()
         if page.stage:
             page.tell(page.stage, "not finished")
-        _close(run, "FAILED" if isinstance(problem, Exception) else "KILLED")
+        died = not isinstance(problem, Exception)
+        close(run.mlflow_uri, run.mlflow_run, "KILLED" if died else "FAILED")
         if isinstance(problem, Exception):
             show_diagnosis(problem, run, page.stage, page.training)
         raise
@@ -143,12 +142,3 @@ def log_report(run: Run) -> str:
         if not summary.is_file():  # a pipeline of the user's own
             return f"\n{describe(read_results(report))}\n"
         return summary.read_text(encoding="utf-8")
-
-
-def _close(run: Run, status: Literal["FAILED", "KILLED"]) -> None:
-    """Close the MLflow run of a run that goes down; its own problem matters more than MLflow's."""
-    try:
-        with tracking.named_outages(run.mlflow_uri):
-            tracking.end_run(run.mlflow_uri, run.mlflow_run, status)
-    except GanpipeError as error:
-        get_run_logger().warning("MLflow run %s stays open: %s", run.mlflow_run, error.__cause__)
