@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,15 +92,8 @@ def test_killed_at_any_write_it_is_completed_by_the_next_command(shelf: Shelf, a
 @pytest.mark.parametrize("action", ["promote", "roll back"])
 def test_whoever_tries_again_after_a_kill_gets_what_they_wanted(shelf: Shelf, action: str) -> None:
     """Never two steps: a rollback that was killed is not rolled back by the second try."""
-    model, number, ended = f"again {action}", 0, False
-    prepared(shelf, model)
-    while not ended:
-        number += 1
-        _, expected = _asked(shelf, action, model)
-        with contextlib.suppress(Died):
-            with before_write(number, die):
-                _act(shelf, action, model)
-            ended = True
+    model = f"again {action}"
+    for _, expected in attempts(shelf, action, model, lambda _: _act(shelf, action, model)):
         if shelf.champions(model) != expected:  # else they see that it was done
             assert _act(shelf, action, model).version == expected[0]
         assert shelf.reconcile(model) is None or shelf.champions(model) == expected
@@ -223,6 +216,26 @@ def _call_of(name: str, shelf: Shelf) -> int:
     return calls.index(name) + 1
 
 
+def attempts(
+    shelf: Shelf, action: str, model: str, act: Callable[[int], object]
+) -> Iterator[tuple[int, Any]]:
+    """Kill `act` before its first write, then its second, until it ends by itself.
+
+    Yields after each the number of the attempt, and champion and previous-champion as wanted.
+    """
+    prepared(shelf, model)
+    number, ended = 0, False
+    while not ended:
+        number += 1
+        _, expected = _asked(shelf, action, model)
+        with contextlib.suppress(Died):
+            with before_write(number, die):
+                act(number)
+            ended = True
+        yield number, expected
+    assert number > 8  # from the first write to the last
+
+
 def _is_moving(shelf: Shelf, model: str) -> bool:
     return moves.MOVING in shelf.client.get_registered_model(model).tags
 
@@ -239,8 +252,7 @@ class Checkout(Place):
 def test_a_command_that_is_given_again_after_a_kill_does_nothing_twice(
     shelf: Shelf, action: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, number, ended = f"command {action}", 0, False
-    prepared(shelf, model)
+    model = f"command {action}"
     place = Checkout(tmp_path, shelf.uri, model, RegisterParams(), shelf.lock)
     monkeypatch.setattr(commands, "open_registry", lambda name: place)
 
@@ -250,43 +262,29 @@ def test_a_command_that_is_given_again_after_a_kill_does_nothing_twice(
         else:
             commands.rollback("it repeats itself")
 
-    while not ended:
-        number += 1
-        _, expected = _asked(shelf, action, model)
-        with contextlib.suppress(Died):
-            with before_write(number, die):
-                command()
-            ended = True
+    for _, expected in attempts(shelf, action, model, lambda _: command()):
         # else they see that it was done
         if _is_moving(shelf, model) or shelf.champions(model) != expected:
             command()
-        assert shelf.champions(model) == expected, number
-    assert number > 8
+        assert shelf.champions(model) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["promote", "roll back"])
 def test_one_request_is_done_once_however_often_it_is_made(shelf: Shelf, action: str) -> None:
     """As a flow run that was killed and is started again, whoever completed it meanwhile."""
-    model, number, ended = f"request {action}", 0, False
-    prepared(shelf, model)
-    while not ended:
-        number += 1
-        _, expected = _asked(shelf, action, model)
+    model = f"request {action}"
 
-        def act(request: str = f"run {number}") -> Move:
-            if action == "promote":
-                return shelf.promote(model, "3", request=request)
-            return shelf.rollback(model, request=request)
+    def act(number: int) -> Move:
+        request = f"run {number}"
+        if action == "promote":
+            return shelf.promote(model, "3", request=request)
+        return shelf.rollback(model, request=request)
 
-        with contextlib.suppress(Died):
-            with before_write(number, die):
-                act()
-            ended = True
+    for number, expected in attempts(shelf, action, model, act):
         if number % 2:
             shelf.reconcile(model)
-        first, again = act(), act()
+        first, again = act(number), act(number)
         assert first == again
         assert first.version == expected[0]
-        assert shelf.champions(model) == expected, number
-    assert number > 8
+        assert shelf.champions(model) == expected
