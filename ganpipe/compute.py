@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 from ganpipe.errors import GanpipeError
 from ganpipe.params import EvaluateParams, Params, TrainParams
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+MOST_MMAP_THRESHOLD = 32 * 2**20  # that glibc takes
+KEPT_FREE = 512 * 2**20  # bytes of freed memory that a process does not give back
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container, cgroup v2
 
 
@@ -83,6 +87,7 @@ def resolve_evaluate(params: EvaluateParams) -> EvaluateParams:
 
 def settle(threads: int) -> None:
     """Give torch and BLAS their threads and make torch choose the same kernels every time."""
+    _keep_freed_memory()
     import scipy.linalg  # noqa: F401 - brings its own BLAS, which must be loaded to be limited
     import torch
     from threadpoolctl import threadpool_limits
@@ -93,3 +98,15 @@ def settle(threads: int) -> None:
     torch.use_deterministic_algorithms(mode=True)
     # filling fresh memory would cost time on every allocation; nothing here reads it unwritten
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library reuse freed memory instead of giving it back after every tensor.
+
+    Every step frees what the next one takes again; memory that went back to the system meanwhile
+    comes page by page, each one filled with zeros.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc; others have no such thresholds
+        libc.mallopt(M_MMAP_THRESHOLD, MOST_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_FREE)

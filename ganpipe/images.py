@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GRID_PIXELS = 640  # small images are enlarged by a whole factor up to about this grid width
+CACHED = 2**19  # bytes that are worked on at once, so that they stay in a core's cache
 
 
 def to_pil(image: NDArray[np.uint8]) -> Image.Image:
@@ -55,5 +56,12 @@ def write_png(path: Path | str, image: NDArray[np.uint8]) -> None:
 
 def to_uint8(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Network output in [-1, 1] (clamped) to uint8: round(x * 127.5 + 127.5)."""
-    levels: NDArray[np.uint8] = np.clip(np.rint(values * 127.5 + 127.5), 0, 255).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    step = max(1, CACHED // max(1, values[:1].nbytes))
+    for start in range(0, len(values), step):
+        block = values[start : start + step] * np.float32(127.5)
+        block += np.float32(127.5)
+        np.rint(block, out=block)
+        np.clip(block, 0, 255, out=block)
+        levels[start : start + step] = block
     return levels

@@ -27,7 +27,7 @@ from ganpipe.generation.folder import Folder
 from ganpipe.generation.formats import part_files, rows_of
 from ganpipe.generation.place import Place, open_place
 from ganpipe.generation.request import Request, prepare
-from ganpipe.generation.samples import Cursor, images_of
+from ganpipe.generation.samples import Cursor, Draws, images_of
 from ganpipe.params.generate import GenerateParams
 from ganpipe.workspace import state_folder
 
@@ -102,6 +102,7 @@ class _Job:
         self, request: Request, place: Place, drops: Drops, notes: list[str], rows: int
     ) -> None:
         self.request, self.place, self.drops, self.rows = request, place, drops, rows
+        self.draws = Draws(request)
         self.cursor, first = Cursor(), 0
         for name in notes:
             note = place.noted(name)
@@ -138,14 +139,16 @@ class _Job:
 
     def _round(self) -> int:
         """Make the samples of the next round; returns how many were kept."""
-        made = self.cursor.next_round(self.request)
-        images = images_of(self.request, made)
+        made = self.cursor.next_round(self.draws)
+        images = images_of(self.draws, made)
         dropped, hashes = self.drops.judge(images, made.labels)
-        for tries, gone in zip(made.tries, dropped, strict=True):
-            if gone and tries == MOST_TRIES:
-                raise self._exhausted()
         kept = np.flatnonzero(~np.array(dropped))
-        self.part.images.append(images if len(kept) == len(images) else images[kept])
+        if len(kept) < len(images):
+            images = images[kept]
+            for tries, gone in zip(made.tries, dropped, strict=True):
+                if gone and tries == MOST_TRIES:
+                    raise self._exhausted()
+        self.part.images.append(images)
         self.part.numbers += (made.first + kept).tolist()
         if made.labels is not None:
             self.part.labels += made.labels[kept].tolist()
@@ -154,8 +157,7 @@ class _Job:
         return len(kept)
 
     def _write(self, part: _Part, note: dict[str, Any]) -> None:
-        images = part.images[0] if len(part.images) == 1 else np.concatenate(part.images)
-        files = part_files(self.request, part.number, part.first, images, part.labels)
+        files = part_files(self.request, part.number, part.first, part.images, part.labels)
         self.place.write(files)
         note |= {
             "numbers": part.numbers,

@@ -8,11 +8,12 @@ in which their samples were kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count as counting
 from math import gcd
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,7 +26,10 @@ from ganpipe.networks.generator import drawn_labels, latent_vectors
 PURPOSE = "generate"  # of the latents, as in serving
 BATCH = 64  # what the network sees at once, always: another batch may give other bytes
 FILTERED_BATCHES = 16  # in a round with a filter: looking for neighbours costs less in company
+AHEAD = 16 * BATCH  # latents and classes drawn at once: calls for each batch would cost more
 GOLDEN = (5**0.5 - 1) / 2
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,12 @@ class Cursor:
     again: tuple[tuple[int, int], ...] = ()
     """Of each image whose sample was dropped: class (-1: none), samples made for it."""
 
-    def next_round(self, request: Request) -> Round:
+    def next_round(self, draws: Draws) -> Round:
+        request = draws.request
         size = round_size(request)
         fresh = min(size - len(self.again), request.params.n - self.begun)
         tries = [made + 1 for _, made in self.again] + [1] * fresh
-        labels = fresh_labels(request, self.begun, fresh)
+        labels = draws.labels(self.begun, fresh)
         if labels is not None:
             kept = np.array([label for label, _ in self.again], dtype=np.int64)
             labels = np.concatenate([kept, labels])
@@ -86,11 +91,44 @@ def round_size(request: Request) -> int:
     return BATCH * (1 if request.params.filter == "none" else FILTERED_BATCHES)
 
 
-def fresh_labels(request: Request, first: int, count: int) -> NDArray[np.int64] | None:
-    """Classes of images number `first` onwards: int64 [count], None for a generator without."""
-    if request.counts is not None:
-        return scattered(request.counts, first, count)
-    return drawn_labels(request.generator, request.params.seed, PURPOSE, first, count)
+class Draws:
+    """What the seed and the number of an image decide, drawn ahead."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        config, params = request.generator.config, request.params
+        self.latents = _ahead(
+            lambda first: latent_vectors(
+                config, params.seed, PURPOSE, first, AHEAD, params.truncation
+            )
+        )
+        """Of samples number `first` onwards: float32 [count, latent]."""
+        self._classes = _ahead(self._drawn_classes)
+
+    def labels(self, first: int, count: int) -> NDArray[np.int64] | None:
+        """Classes of images number `first` onwards: int64 [count]; None where there are none."""
+        return self._classes(first, count) if self.request.generator.config.classes else None
+
+    def _drawn_classes(self, first: int) -> NDArray[np.int64]:
+        if self.request.counts is not None:
+            return scattered(self.request.counts, first, AHEAD)
+        generator, seed = self.request.generator, self.request.params.seed
+        # None only without classes, where nobody asks for them
+        return cast("NDArray[np.int64]", drawn_labels(generator, seed, PURPOSE, first, AHEAD))
+
+
+def _ahead(draw: Callable[[int], NDArray[Scalar]]) -> Callable[[int, int], NDArray[Scalar]]:
+    """Rows `first` to `first + count - 1` out of blocks of AHEAD rows, which `draw` makes."""
+    block = lru_cache(maxsize=2)(draw)
+
+    def rows(first: int, count: int) -> NDArray[Scalar]:
+        offset = first % AHEAD
+        starts = range(first - offset, first + max(1, count), AHEAD)
+        blocks = [block(start) for start in starts]
+        together = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return together[offset : offset + count]
+
+    return rows
 
 
 def scattered(counts: Sequence[int], first: int, count: int) -> NDArray[np.int64]:
@@ -105,19 +143,19 @@ def scattered(counts: Sequence[int], first: int, count: int) -> NDArray[np.int64
     return np.searchsorted(np.cumsum(counts), places, side="right").astype(np.int64)
 
 
-def images_of(request: Request, made: Round) -> NDArray[np.uint8]:
+def images_of(draws: Draws, made: Round) -> NDArray[np.uint8]:
     """The samples of a round: uint8 [n, H, W, C]."""
-    config, params = request.generator.config, request.params
     parts = []
     for start in range(0, len(made.tries), BATCH):
-        latents = latent_vectors(
-            config, params.seed, PURPOSE, made.first + start, BATCH, params.truncation
-        )
+        latents = torch.from_numpy(draws.latents(made.first + start, BATCH))
         labels = None
         if made.labels is not None:
             here = made.labels[start : start + BATCH]
-            labels = torch.from_numpy(np.pad(here, (0, BATCH - len(here))))
+            if len(here) < BATCH:
+                here = np.pad(here, (0, BATCH - len(here)))
+            labels = torch.from_numpy(here)
         with torch.inference_mode():
-            images = request.generator.network(torch.from_numpy(latents), labels)
+            images = draws.request.generator.network(latents, labels)
         parts.append(to_uint8(images.float().permute(0, 2, 3, 1).numpy()))
-    return np.concatenate(parts)[: len(made.tries)]
+    together = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return together[: len(made.tries)]
