@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ganpipe.doctor import checkout, installation, servers, storage
+from ganpipe.doctor import checkout, databases, installation, servers, storage
 from ganpipe.doctor.check import INSTALL, Check
 from ganpipe.errors import GanpipeError
 from ganpipe.workspace import repository
@@ -27,6 +27,7 @@ def checks(start: Path) -> list[Check]:
         ("params.yaml", lambda: checkout.params(repo)),
         ("DVC", lambda: storage.dvc(repo)),
         ("servers", lambda: servers.servers(repo)),
+        ("databases", lambda: databases.databases(repo)),
         ("data", lambda: checkout.data(repo)),
         ("feature weights", lambda: installation.weights(repo)),
     ]

@@ -44,7 +44,7 @@ def _cache(repo: Path, cache: Path) -> Check:
         return Check("DVC cache", "fail", f"{existing} is not writable", remedy)
     if free < LITTLE_SPACE:
         status: Literal["warn", "fail"] = "fail" if free < TOO_LITTLE_SPACE else "warn"
-        return Check("DVC cache", status, found, "free space, for instance with `dvc gc`")
+        return Check("DVC cache", status, found, "make room, for instance with `ganpipe gc`")
     remedy = "" if same_disk else "a cache on the checkout's disk saves time and space"
     return Check("DVC cache", "ok" if same_disk else "warn", found, remedy)
 
