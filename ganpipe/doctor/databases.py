@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ganpipe.doctor.check import Check
 from ganpipe.workspace import state_folder
 
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
+NAMED = re.compile(r"""^(revision|down_revision)\b[^=\n]*= *["'](\w+)["']""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,8 @@ class Schema:
     package: str
     database: str
     """Below the state folder."""
-    scripts: str
-    """Below the package's folder, as Alembic lays them out."""
-    versions: str
-    """Below `scripts`."""
+    steps: str
+    """Below the package's folder, as Alembic lays them out: a file for each."""
     upgrade: str
     """How an older database becomes one of the installed version."""
 
@@ -38,16 +35,14 @@ SCHEMAS = (
         "MLflow's database",
         "mlflow",
         "mlflow/mlflow.db",
-        "store/db_migrations",
-        "versions",
+        "store/db_migrations/versions",
         "then `mlflow db upgrade sqlite:///{database}`",
     ),
     Schema(
         "Prefect's database",
         "prefect",
         "prefect/prefect.db",
-        "server/database/_migrations",
-        "versions/sqlite",
+        "server/database/_migrations/versions/sqlite",
         "then start it: Prefect upgrades it by itself",
     ),
 )
@@ -67,11 +62,11 @@ def _compared(schema: Schema, database: Path) -> Check:
     if found is None:
         remedy = f"start what uses it, or move {database} away if it is not {schema.name}"
         return Check(schema.name, "warn", f"{database} is empty", remedy)
-    scripts = scripts_of(schema)
-    if found in scripts.get_heads():
+    steps = steps_of(schema)
+    if found in steps.keys() - set(steps.values()):
         return Check(schema.name, "ok", f"{database}, of {installed}")
     copy = f"copy {database} while nothing runs"
-    if _knows(scripts, found):
+    if found in steps:
         upgrade = schema.upgrade.format(database=database)
         return Check(
             schema.name, "fail", f"{database} is older than {installed}", f"{copy}, {upgrade}"
@@ -99,29 +94,18 @@ def _revision(database: Path) -> str | None:
         engine.dispose()
 
 
-def scripts_of(schema: Schema) -> ScriptDirectory:
-    """The steps that the installed package knows. Raises ModuleNotFoundError without it."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
+def steps_of(schema: Schema) -> dict[str, str]:
+    """The forms that the installed package knows, each with the one before it.
 
+    Read, not imported: a step imports its package, which other checks do in threads of their own.
+    """
     spec = find_spec(schema.package)  # imports nothing of it
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(schema.package)
-    folder = Path(spec.origin).parent / schema.scripts
-    config = Config()
-    for option, value in (
-        ("script_location", folder),
-        ("version_locations", folder / schema.versions),
-        ("path_separator", "newline"),
-    ):
-        config.set_main_option(option, str(value).replace("%", "%%"))
-    return ScriptDirectory.from_config(config)
-
-
-def _knows(scripts: ScriptDirectory, revision: str) -> bool:
-    from alembic.util.exc import CommandError
-
-    try:
-        return scripts.get_revision(revision) is not None
-    except CommandError:
-        return False
+    folder = Path(spec.origin).parent / schema.steps
+    found = {}
+    for file in folder.glob("*.py"):
+        named = dict(NAMED.findall(file.read_text(encoding="utf-8")))
+        if "revision" in named:
+            found[named["revision"]] = named.get("down_revision", "")
+    return found

@@ -62,7 +62,8 @@ class Operated:
             run = self.ask("GET", f"flow_runs/{flow_run}")
             return run["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
-        wait_for(over, seconds, f"the end of {flow_run}")
+        # seldom: what is asked for costs the server time, which the run has to do without
+        wait_for(over, seconds, f"the end of {flow_run}", every=2.0)
         if run["state_type"] != "COMPLETED":
             raise RuntimeError(f"{run['name']} ended as {run['state']}")
         states = self.ask("GET", f"flow_run_states/?flow_run_id={flow_run}")
@@ -119,13 +120,13 @@ def seconds(told: str) -> float:
     return datetime.fromisoformat(told).timestamp()
 
 
-def wait_for(condition: Callable[[], bool], limit: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], limit: float, what: str, every: float = 0.2) -> None:
     """Look again and again. Raises TimeoutError when so many seconds were over."""
     deadline = time.monotonic() + limit
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {limit:g} s for {what}")
-        time.sleep(0.2)
+        time.sleep(every)
 
 
 def small(*assignments: str) -> Params:
