@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import urllib.error
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -49,7 +50,8 @@ def test_this_machine_is_not_asked_through_a_proxy(
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"true")
+            asked = self.path.endswith("/version")
+            self.wfile.write(json.dumps(version("prefect") if asked else True).encode())
 
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port}")
